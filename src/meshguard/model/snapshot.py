@@ -1,0 +1,134 @@
+"""The cluster at one moment, as far as the rules need it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from meshguard.model.change import Change, apply_changes
+from meshguard.model.objects import Namespace, Pod, Ref, Resource, Workload, controller_of
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIdentity:
+    """Which cluster this is: the UID of its kube-system namespace, and the names a person knows it by."""
+
+    uid: str
+    context: str
+    server: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that has left something out of the mesh and is not restored yet, as its record in the cluster says."""
+
+    run: str
+    owner: str
+    reason: str
+    started: str
+    namespaces: tuple[str, ...]
+    changes: Mapping[Ref, tuple[Change, ...]] = field(default_factory=dict)
+    """What it still holds, object by object; deletion of an object that it created included."""
+    created: Mapping[Ref, str] = field(default_factory=dict)
+    """Objects that it created, with their UIDs."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a command read, in a constant number of LIST calls.
+
+    `blind` names what could not be read (a kind, or a kind in a namespace) and why.
+    """
+
+    cluster: ClusterIdentity
+    taken_at: str
+    resources: Mapping[Ref, Resource] = field(repr=False)
+    open_runs: tuple[OpenRun, ...] = ()
+    blind: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 0
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
+        groups: dict[str, list[Resource]] = defaultdict(list)
+        for ref in sorted(self.resources):
+            groups[ref.kind].append(self.resources[ref])
+        return {kind: tuple(members) for kind, members in groups.items()}
+
+    def of_kind(self, kind: str) -> tuple[Resource, ...]:
+        """All objects of a kind, ordered by namespace and name."""
+        return self._by_kind.get(kind, ())
+
+    @cached_property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """Namespaces by name."""
+        return {r.ref.name: r for r in self.of_kind("Namespace") if isinstance(r, Namespace)}
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        """All pods that are not finished."""
+        return tuple(p for p in self.of_kind("Pod") if isinstance(p, Pod) and not p.finished)
+
+    @cached_property
+    def workloads(self) -> tuple[Workload, ...]:
+        """All workloads with a pod template."""
+        return tuple(r for r in self.resources.values() if isinstance(r, Workload))
+
+    @cached_property
+    def workload_of_pod(self) -> Mapping[Ref, Ref]:
+        """For each pod the workload at the top of its chain of owners (a bare pod owns itself)."""
+        return {pod.ref: self._root_owner(pod) for pod in self.pods}
+
+    @cached_property
+    def pods_of_workload(self) -> Mapping[Ref, tuple[Pod, ...]]:
+        """The pods of each workload that is at the top of a chain of owners."""
+        groups: dict[Ref, list[Pod]] = defaultdict(list)
+        for pod in self.pods:
+            groups[self.workload_of_pod[pod.ref]].append(pod)
+        return {ref: tuple(members) for ref, members in groups.items()}
+
+    def _root_owner(self, pod: Pod) -> Ref:
+        kind, name = pod.owner
+        current = pod.ref
+        while kind:
+            current = Ref(kind, pod.ref.namespace, name)
+            owner = self.resources.get(current)
+            if owner is None:
+                break
+            kind, name = controller_of(owner.doc)
+        return current
+
+    def replace(self, changed: Iterable[Resource], removed: Iterable[Ref] = ()) -> Snapshot:
+        """Return the snapshot with some objects replaced or added, and others removed."""
+        resources = dict(self.resources)
+        for ref in removed:
+            resources.pop(ref, None)
+        for resource in changed:
+            resources[resource.ref] = resource
+        return Snapshot(self.cluster, self.taken_at, resources, self.open_runs, self.blind, self.requests)
+
+
+def changed_resource(resource: Resource, changes: Iterable[Change]) -> Resource:
+    """Return the object with the changes made. Raises FieldConflict as `apply_changes` does."""
+    return type(resource)(resource.ref, apply_changes(resource.doc, changes))
+
+
+def resource_of(doc: Mapping[str, Any], kind: str) -> Resource:
+    """Wrap a document of the API server in the view that fits its kind."""
+    metadata = doc["metadata"]
+    ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
+    return _VIEWS.get(kind, Resource)(ref, doc)
+
+
+_VIEWS: dict[str, type[Resource]] = {
+    "Namespace": Namespace,
+    "Pod": Pod,
+    "Deployment": Workload,
+    "StatefulSet": Workload,
+    "DaemonSet": Workload,
+    "Job": Workload,
+    "CronJob": Workload,
+}
