@@ -34,12 +34,12 @@ class Ref:
 def dig(doc: Any, *path: str | int, default: Any = None) -> Any:
     """Return what lies at `path` in nested mappings and lists, or `default` where a part is missing."""
     for key in path:
-        if (isinstance(doc, Mapping) and key in doc) or (
-            isinstance(doc, list | tuple) and isinstance(key, int) and -len(doc) <= key < len(doc)
-        ):
-            doc = doc[key]
-        else:
+        if isinstance(key, int):
+            if not isinstance(doc, list | tuple) or not -len(doc) <= key < len(doc):
+                return default
+        elif not isinstance(doc, Mapping) or key not in doc:
             return default
+        doc = doc[key]
     return default if doc is None else doc
 
 

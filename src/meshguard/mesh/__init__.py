@@ -1,0 +1,1 @@
+"""What meshguard knows about meshes: one folder each, pure functions and tables, no I/O."""

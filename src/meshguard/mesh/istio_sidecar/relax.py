@@ -1,0 +1,203 @@
+"""The policy edits that let plaintext live while a part of the mesh has no proxies.
+
+Narrowest scope first: a workload's own policy, then the namespace's; the mesh-wide policy is never touched for a
+namespace, because that would open every server of the mesh. An existing policy is edited in place, for its age
+decides precedence; one is created only at a scope that holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts
+from meshguard.mesh.istio_sidecar.peer_authentication import Mode, mode_of, port_modes
+from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.model.change import Change, change_at
+from meshguard.model.kinds import KINDS
+from meshguard.model.objects import Pod, Ref, Resource, dig
+
+CREATED_NAME = "meshguard-permissive"
+#: Protocols whose server may speak first; `mysql` does, plain `tcp` may.
+MAYBE_SERVER_FIRST = ("tcp", "mysql")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A write that a phase will make, not numbered yet."""
+
+    target: Ref
+    uid: str
+    sentence: str
+    why: str
+    changes: tuple[Change, ...] = ()
+    manifest: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, order=True)
+class ServerFirstPort:
+    """A port of a server that stays meshed for a while, whose server may speak first."""
+
+    workload: Ref
+    port: int
+
+    @property
+    def consent(self) -> str:
+        """As `--accept-interruption` takes it."""
+        return f"{self.workload.namespace}/{self.workload.name}:{self.port}"
+
+
+def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
+    """Return the PeerAuthentication edits after which every server that the scope may call takes plaintext."""
+    edits: list[Edit] = []
+    for namespace in sorted({*scope.meshed_namespaces, *(w.ref.namespace for w in scope.leaving)}):
+        pods = [p for p in scope.meshed_pods if p.ref.namespace == namespace]
+        if any(_inherits_strict(scope, pod) for pod in pods):
+            edits.append(_namespace_edit(scope, namespace))
+        strict_own = {
+            policy.ref: policy
+            for pod in pods
+            if (policy := scope.peers.workload_level(namespace, pod.labels)) is not None
+            and Mode.STRICT in (mode_of(policy), *port_modes(policy).values())
+        }
+        edits.extend(_workload_edit(policy) for _, policy in sorted(strict_own.items()))
+    return tuple(edits)
+
+
+def _inherits_strict(scope: Scope, pod: Pod) -> bool:
+    own = mode_of(scope.peers.workload_level(pod.ref.namespace, pod.labels))
+    return own is Mode.UNSET and scope.peers.namespace_mode(pod.ref.namespace) is Mode.STRICT
+
+
+def _namespace_edit(scope: Scope, namespace: str) -> Edit:
+    why = "a caller without a proxy cannot speak mutual TLS; STRICT would reset its connections"
+    policy = scope.peers.namespace_level(namespace)
+    if policy is None:
+        ref = Ref("PeerAuthentication", namespace, CREATED_NAME)
+        return Edit(
+            ref,
+            "",
+            f"Let the servers in {namespace} accept plaintext beside mutual TLS (new PeerAuthentication {CREATED_NAME})",
+            why,
+            manifest=_manifest(ref, {"mtls": {"mode": Mode.PERMISSIVE.value}}),
+        )
+    return Edit(
+        policy.ref,
+        policy.uid,
+        f"Let the servers in {namespace} accept plaintext beside mutual TLS",
+        why,
+        (change_at(policy.doc, ("spec", "mtls", "mode"), Mode.PERMISSIVE.value),),
+    )
+
+
+def _workload_edit(policy: Resource) -> Edit:
+    changes = []
+    if mode_of(policy) is Mode.STRICT:
+        changes.append(change_at(policy.doc, ("spec", "mtls", "mode"), Mode.PERMISSIVE.value))
+    for port, mode in sorted(port_modes(policy).items()):
+        if mode is Mode.STRICT:
+            changes.append(change_at(policy.doc, ("spec", "portLevelMtls", str(port), "mode"), Mode.PERMISSIVE.value))
+    return Edit(
+        policy.ref,
+        policy.uid,
+        f"Let the servers that {policy.ref} selects accept plaintext beside mutual TLS",
+        "its own mode overrides the namespace's",
+        tuple(changes),
+    )
+
+
+def server_first_ports(scope: Scope, client_first: frozenset[str]) -> tuple[ServerFirstPort, ...]:
+    """Return the ports of meshed servers that may speak first; an unmeshed client of such a port would hang."""
+    found = set()
+    for ref, pods in scope.meshed_workloads.items():
+        pod = pods[0]
+        for service in scope.services_before(ref.namespace, pod.labels):
+            for port in hosts.ports(service):
+                number = hosts.container_port(dig(pod.doc, "spec", default={}), port.target)
+                if port.protocol in MAYBE_SERVER_FIRST and number is not None:
+                    candidate = ServerFirstPort(ref, number)
+                    mode = scope.peers.effective(ref.namespace, pod.labels).of(number)
+                    if candidate.consent not in client_first and mode is not Mode.DISABLE:
+                        found.add(candidate)
+    return tuple(sorted(found))
+
+
+def server_first_edits(scope: Scope, ports: Iterable[ServerFirstPort]) -> tuple[Edit, ...]:
+    """Return the edits that take the proxy's sniffing off these ports: DISABLE for the port alone."""
+    by_workload: dict[Ref, list[int]] = {}
+    for server_port in ports:
+        by_workload.setdefault(server_port.workload, []).append(server_port.port)
+    return tuple(_port_edit(scope, ref, numbers) for ref, numbers in sorted(by_workload.items()))
+
+
+def _port_edit(scope: Scope, workload: Ref, numbers: list[int]) -> Edit:
+    labels = scope.meshed_workloads[workload][0].labels
+    listed = ", ".join(map(str, numbers))
+    sentence = f"Serve port {listed} of {workload} without mutual TLS, so that its server can speak first"
+    why = "under PERMISSIVE the proxy waits for the client's first bytes for ever; this interrupts the port for seconds"
+    levels = {str(number): {"mode": Mode.DISABLE.value} for number in numbers}
+    policy = scope.peers.workload_level(workload.namespace, labels)
+    if policy is not None:
+        changes = tuple(
+            change_at(policy.doc, ("spec", "portLevelMtls", number, "mode"), Mode.DISABLE.value) for number in levels
+        )
+        return Edit(policy.ref, policy.uid, sentence, why, changes)
+    owner = scope.snapshot.resources[workload]
+    selector = dig(owner.doc, "spec", "selector", "matchLabels", default={})
+    ref = Ref("PeerAuthentication", workload.namespace, f"meshguard-server-first-{workload.name}")
+    spec = {"selector": {"matchLabels": dict(selector)}, "portLevelMtls": levels}
+    return Edit(ref, "", sentence, why, manifest=_manifest(ref, spec))
+
+
+def destination_rule_edits(scope: Scope) -> tuple[Edit, ...]:
+    """Return the edits that drop ISTIO_MUTUAL from every rule that resolves to a host of the scope."""
+    targets = [hosts.fqdn(service) for service in scope.services]
+    edits = []
+    for rule in scope.snapshot.of_kind("DestinationRule"):
+        pattern = destination_rules.rule_hosts(rule)
+        hit = [host for host in targets if hosts.covers(pattern, host)]
+        changes = destination_rules.without_mesh_tls(rule) if hit else ()
+        if changes:
+            edits.append(
+                Edit(
+                    rule.ref,
+                    rule.uid,
+                    f"Let callers of {', '.join(hit)} choose TLS endpoint by endpoint ({rule.ref})",
+                    "an explicit ISTIO_MUTUAL would go on encrypting towards pods that have no proxy any more",
+                    changes,
+                )
+            )
+    return tuple(edits)
+
+
+def authorization_edits(lost: Iterable[authorization.LostRule]) -> tuple[Edit, ...]:
+    """Return the edits that drop the peer-identity conditions of ALLOW rules that would lose callers."""
+    by_policy: dict[Ref, list[authorization.LostRule]] = {}
+    for rule in lost:
+        if not rule.negative:
+            by_policy.setdefault(rule.policy.ref, []).append(rule)
+    edits = []
+    for ref, members in sorted(by_policy.items()):
+        policy = members[0].policy
+        callers = sorted({c.principal for rule in members for c in rule.callers})
+        change = authorization.without_identity(policy, [rule.index for rule in members])
+        edits.append(
+            Edit(
+                ref,
+                policy.uid,
+                f"Drop the peer-identity conditions of {len(members)} rule(s) of {ref}",
+                f"{', '.join(callers)} lose their identity and would get 403",
+                (change,),
+            )
+        )
+    return tuple(edits)
+
+
+def _manifest(ref: Ref, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": KINDS[ref.kind].api_version,
+        "kind": ref.kind,
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "spec": dict(spec),
+    }

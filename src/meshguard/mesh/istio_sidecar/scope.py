@@ -1,0 +1,89 @@
+"""The workloads of a scope, sorted by what will happen to each, and the world around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from meshguard.mesh.istio_sidecar import hosts, membership
+from meshguard.mesh.istio_sidecar.authorization import Identity
+from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig, mesh_config
+from meshguard.mesh.istio_sidecar.peer_authentication import PeerPolicies
+from meshguard.model.kinds import RESTARTABLE
+from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
+from meshguard.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Everything that the rules for a way out ask of a snapshot."""
+
+    snapshot: Snapshot
+    namespaces: frozenset[str]
+
+    @cached_property
+    def mesh(self) -> MeshConfig:
+        """The mesh-wide settings."""
+        return mesh_config(self.snapshot)
+
+    @cached_property
+    def peers(self) -> PeerPolicies:
+        """The PeerAuthentications."""
+        return PeerPolicies(self.snapshot, self.mesh.root_namespace)
+
+    @cached_property
+    def meshed_pods(self) -> tuple[Pod, ...]:
+        """Every pod of the cluster that carries a sidecar."""
+        return tuple(p for p in self.snapshot.pods if membership.is_meshed(p) and not p.terminating)
+
+    @cached_property
+    def meshed_workloads(self) -> Mapping[Ref, tuple[Pod, ...]]:
+        """Every owner of meshed pods, in scope or not, with those pods."""
+        groups: dict[Ref, list[Pod]] = {}
+        for pod in self.meshed_pods:
+            groups.setdefault(self.snapshot.workload_of_pod[pod.ref], []).append(pod)
+        return {ref: tuple(groups[ref]) for ref in sorted(groups)}
+
+    @cached_property
+    def meshed_namespaces(self) -> tuple[str, ...]:
+        """Namespaces that hold at least one meshed pod."""
+        return tuple(sorted({p.ref.namespace for p in self.meshed_pods}))
+
+    @cached_property
+    def candidates(self) -> tuple[Workload, ...]:
+        """The workloads of the scope that a restart can take out, meshed or not."""
+        return tuple(
+            sorted(
+                (
+                    w
+                    for w in self.snapshot.workloads
+                    if w.ref.namespace in self.namespaces and w.ref.kind in RESTARTABLE
+                ),
+                key=lambda w: w.ref,
+            )
+        )
+
+    @cached_property
+    def leaving(self) -> tuple[Workload, ...]:
+        """The workloads that will be restarted without a sidecar."""
+        return tuple(w for w in self.candidates if w.ref in self.meshed_workloads)
+
+    @cached_property
+    def leaving_identities(self) -> tuple[Identity, ...]:
+        """The identities that callers from the scope lose."""
+        accounts = {
+            (p.ref.namespace, str(dig(p.doc, "spec", "serviceAccountName", default="default")))
+            for w in self.leaving
+            for p in self.meshed_workloads[w.ref]
+        }
+        return tuple(Identity(self.mesh.trust_domain, ns, sa) for ns, sa in sorted(accounts))
+
+    @cached_property
+    def services(self) -> tuple[Resource, ...]:
+        """The services that live in the scope."""
+        return hosts.services_of(self.snapshot, self.namespaces)
+
+    def services_before(self, namespace: str, labels: Mapping[str, str]) -> tuple[Resource, ...]:
+        """The services that select pods with these labels."""
+        return tuple(s for s in self.snapshot.of_kind("Service") if hosts.selects(s, namespace, labels))
