@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -60,3 +61,17 @@ class Finding:
             "consent": self.code.consent,
             "source": self.code.source,
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Finding:
+        """Read back `to_json`; the code is the one that was written. Raises KeyError or ValueError."""
+        code = Code(
+            data["code"],
+            data["title"],
+            Severity(data["severity"]),
+            data["consequence"],
+            data["remedy"],
+            data["source"],
+            data["consent"],
+        )
+        return cls(code, Ref.parse(data["object"]), data["detail"], bool(data["accepted"]))

@@ -124,6 +124,14 @@ class Step:
         }
         return replace(self, action=flipped[self.action], changes=tuple(c.inverse() for c in reversed(self.changes)))
 
+    def for_run(self, run: str) -> Step:
+        """The step with the run's name in place of RUN_PLACEHOLDER, in values and in the manifest."""
+        return replace(
+            self,
+            changes=tuple(Change(c.path, _named(c.before, run), _named(c.after, run)) for c in self.changes),
+            manifest=_named(self.manifest, run),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""
         out: dict[str, Any] = {
@@ -274,3 +282,36 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """What is written to a file: the plan and its hash."""
         return {**self.to_json(), "hash": self.hash}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Read back `to_json` or `document`.
+
+        Raises KeyError or ValueError for what is not a plan, ValueError for one that does not fit its own hash.
+        """
+        plan = cls(
+            Direction(data["direction"]),
+            data["mesh"],
+            data["cluster"]["uid"],
+            data["cluster"]["context"],
+            tuple(data["namespaces"]),
+            tuple(Phase.from_json(p) for p in data["phases"]),
+            tuple(Finding.from_json(f) for f in data["findings"]),
+            tuple(data["notes"]),
+            tuple(data["consents"]),
+            dict(data["excluded"]),
+            data["ofRun"],
+        )
+        if data.get("hash", plan.hash) != plan.hash:
+            raise ValueError("the plan does not fit its own hash: it was changed after it was made")
+        return plan
+
+
+def _named(value: Any, run: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(RUN_PLACEHOLDER, run)
+    if isinstance(value, Mapping):
+        return {key: _named(inner, run) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(inner, run) for inner in value]
+    return value

@@ -34,7 +34,11 @@ class OpenRun:
     changes: Mapping[Ref, tuple[Change, ...]] = field(default_factory=dict)
     """What it still holds, object by object; deletion of an object that it created included."""
     created: Mapping[Ref, str] = field(default_factory=dict)
-    """Objects that it created, with their UIDs."""
+    """Objects that it created, with their UIDs; "" where the run was killed before it could note the UID."""
+    manifests: Mapping[Ref, Mapping[str, Any]] = field(default_factory=dict)
+    """What it created them from: a later edit by somebody else is a difference from this."""
+    fingerprints: Mapping[Ref, str] = field(default_factory=dict)
+    """For each object a digest of what it was before the run."""
 
 
 @dataclass(frozen=True)
