@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from meshguard.model.findings import Finding
-from meshguard.model.plan import Phase, Plan
+from meshguard.model.plan import Phase
 from meshguard.model.snapshot import OpenRun, Snapshot
 
 
@@ -110,6 +110,6 @@ class Mesh(Protocol):
         """Plan the way out."""
         ...
 
-    def rejoin(self, snapshot: Snapshot, plan: Plan, run: OpenRun, settings: Settings) -> Draft:
+    def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         """Plan the way back of a run."""
         ...

@@ -43,7 +43,7 @@ class Check(StrEnum):
     """What can be awaited. Each has one judge in the mesh that the plan is for."""
 
     INJECTION = "injection"
-    """A dry-run pod create in the namespace comes out with (or without) a proxy."""
+    """The next pods of the workloads, created by dry run, come out with (or without) a proxy."""
     INBOUND = "inbound"
     """The servers' proxies accept plaintext (or refuse it) on their ports."""
     OUTBOUND = "outbound"

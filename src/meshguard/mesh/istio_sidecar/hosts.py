@@ -45,14 +45,12 @@ def covers(pattern: str, host: str) -> bool:
     """Tell whether a (full) host or a wildcard like `*.local` means this host."""
     if pattern == "*":
         return True
-    if pattern.startswith("*"):
-        return host.endswith(pattern[1:])
-    return pattern == host
+    return host.endswith(pattern[1:]) if pattern.startswith("*") else pattern == host
 
 
 def is_headless(service: Resource) -> bool:
     """True for a service without an address of its own."""
-    return dig(service.doc, "spec", "clusterIP", default="") == "None"
+    return str(dig(service.doc, "spec", "clusterIP", default="")) == "None"
 
 
 def selects(service: Resource, namespace: str, labels: Mapping[str, str]) -> bool:

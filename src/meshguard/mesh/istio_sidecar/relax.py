@@ -78,14 +78,14 @@ def _namespace_edit(scope: Scope, namespace: str) -> Edit:
         return Edit(
             ref,
             "",
-            f"Let the servers in {namespace} accept plaintext beside mutual TLS (new PeerAuthentication {CREATED_NAME})",
+            f"Let the servers in {namespace} accept plaintext as well (new PeerAuthentication {CREATED_NAME})",
             why,
             manifest=_manifest(ref, {"mtls": {"mode": Mode.PERMISSIVE.value}}),
         )
     return Edit(
         policy.ref,
         policy.uid,
-        f"Let the servers in {namespace} accept plaintext beside mutual TLS",
+        f"Let the servers in {namespace} accept plaintext as well",
         why,
         (change_at(policy.doc, ("spec", "mtls", "mode"), Mode.PERMISSIVE.value),),
     )
@@ -101,7 +101,7 @@ def _workload_edit(policy: Resource) -> Edit:
     return Edit(
         policy.ref,
         policy.uid,
-        f"Let the servers that {policy.ref} selects accept plaintext beside mutual TLS",
+        f"Let the servers that {policy.ref} selects accept plaintext as well",
         "its own mode overrides the namespace's",
         tuple(changes),
     )
