@@ -1,0 +1,140 @@
+"""Reads: single objects, paged and concurrent lists, and the snapshot made of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from meshguard.cluster.errors import Expired, NotFound
+from meshguard.cluster.requests import JSON, Requests
+from meshguard.cluster.trimming import trimmed
+from meshguard.model.kinds import KINDS, Kind
+from meshguard.model.objects import Ref, Resource
+from meshguard.model.snapshot import ClusterIdentity, Snapshot, resource_of
+from meshguard.ports import ClusterError, Forbidden, Unreachable
+
+PAGE_SIZE = 500
+_RESTARTS = 3
+"""How often a list is begun anew when its continue token has expired."""
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1," + JSON
+ISTIO_NAMESPACE = "istio-system"
+OWN_NAMESPACE = "meshguard-system"
+
+#: ConfigMaps are read in two namespaces only; a cluster's other ones are nobody's business.
+_CONFIG_MAP_NAMESPACES = (ISTIO_NAMESPACE, OWN_NAMESPACE)
+_NOT_IN_SNAPSHOT = ("Lease", "ConfigMap")
+
+
+class Reader:
+    """Reads objects and remembers the last seen form of those that meshguard may change."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self._seen: dict[Ref, Resource] = {}
+
+    def seen(self, ref: Ref) -> Resource | None:
+        """The object as it was when it was read last, perhaps long ago."""
+        return self._seen.get(ref)
+
+    def saw(self, doc: dict[str, Any], kind: str) -> Resource:
+        """Trim a document of the API server, remember it, and return its view."""
+        resource = resource_of(trimmed(kind, doc), kind)
+        if kind not in ("Pod", "ReplicaSet"):
+            self._seen[resource.ref] = resource
+        return resource
+
+    def forget(self, ref: Ref) -> None:
+        """Drop what is remembered of an object."""
+        self._seen.pop(ref, None)
+
+    async def get(self, ref: Ref) -> Resource | None:
+        """Read one object; None when it is not there. Raises ClusterError."""
+        try:
+            doc = await self._requests.read(KINDS[ref.kind].path(ref.namespace, ref.name))
+        except NotFound:
+            self.forget(ref)
+            return None
+        return self.saw(doc, ref.kind)
+
+    async def list_all(self, kind: Kind, namespace: str = "") -> list[Resource]:
+        """List a kind, page by page. Raises ClusterError; NotFound when the cluster does not have the kind."""
+        for _ in range(_RESTARTS):
+            try:
+                return [self.saw(doc, kind.name) async for doc in self._pages(kind, namespace)]
+            except Expired:
+                continue
+        raise Unreachable(f"the list of {kind.resource} expired {_RESTARTS} times before its last page")
+
+    async def _pages(self, kind: Kind, namespace: str) -> Any:
+        accept = _METADATA_ONLY if kind.name == "ReplicaSet" else JSON
+        token = ""
+        while True:
+            query = [("limit", str(PAGE_SIZE))] + ([("continue", token)] if token else [])
+            page = await self._requests.read(kind.path(namespace), query, accept=accept)
+            for doc in page.get("items") or ():
+                yield doc
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return
+
+    async def list_in(self, kind: str, namespaces: Collection[str]) -> Sequence[Resource]:
+        """List a kind everywhere, or by one call each in some namespaces; an absent optional kind is empty."""
+        table_row = KINDS[kind]
+        try:
+            lists = await asyncio.gather(*(self.list_all(table_row, ns) for ns in sorted(namespaces) or ("",)))
+        except NotFound:
+            if table_row.optional:
+                return ()
+            raise
+        return [resource for resources in lists for resource in resources]
+
+    async def identity(self, context: str) -> ClusterIdentity:
+        """Say which cluster this is. Raises Unreachable or Forbidden."""
+        namespace, version = await asyncio.gather(
+            self._requests.read(KINDS["Namespace"].path(name="kube-system")), self._requests.read("/version")
+        )
+        return ClusterIdentity(
+            namespace["metadata"]["uid"], context, self._requests.server, str(version.get("gitVersion", ""))
+        )
+
+    async def snapshot(self, identity: ClusterIdentity) -> Snapshot:
+        """Read everything the rules need with all lists at once. Raises Unreachable; what is forbidden is `blind`."""
+        before = self._requests.sent
+        taken_at = self._requests.clock.wall()
+        wanted = list(_snapshot_lists())
+        results = await asyncio.gather(*(self._list_or_reason(kind, namespace) for kind, namespace in wanted))
+        resources: dict[Ref, Resource] = {}
+        blind: dict[str, str] = {}
+        for (kind, namespace), result in zip(wanted, results, strict=True):
+            if isinstance(result, str):
+                blind[f"{kind.name} in {namespace}" if namespace else kind.name] = result
+                continue
+            for resource in result:
+                if kind.name != "ConfigMap" or _wanted_config_map(resource.ref):
+                    resources[resource.ref] = resource
+        return Snapshot(identity, taken_at, resources, blind=blind, requests=self._requests.sent - before)
+
+    async def _list_or_reason(self, kind: Kind, namespace: str) -> list[Resource] | str:
+        try:
+            return await self.list_all(kind, namespace)
+        except NotFound as error:
+            return [] if kind.optional else str(error)
+        except Unreachable:
+            raise
+        except Forbidden as error:
+            return str(error)
+        except ClusterError as error:
+            return f"{type(error).__name__}: {error}"
+
+
+def _snapshot_lists() -> Iterator[tuple[Kind, str]]:
+    for kind in KINDS.values():
+        if kind.name not in _NOT_IN_SNAPSHOT:
+            yield kind, ""
+    for namespace in _CONFIG_MAP_NAMESPACES:
+        yield KINDS["ConfigMap"], namespace
+
+
+def _wanted_config_map(ref: Ref) -> bool:
+    return ref.namespace == OWN_NAMESPACE or ref.name == "istio" or ref.name.startswith("istio-")

@@ -1,0 +1,92 @@
+"""What this person may do, by one rules review per namespace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from meshguard.cluster.requests import Requests
+
+Right = tuple[str, str, str]
+"""Verb, resource as kubectl names it (`deployments.apps`, `pods/portforward`), namespace ("" for the whole cluster)."""
+
+#: A rules review needs a namespace. No role is bound in one that nobody has, so only cluster-wide rules come back.
+_NOWHERE = "meshguard-cluster-wide"
+_API = "/apis/authorization.k8s.io/v1"
+
+
+async def missing_rights(requests: Requests, wanted: Collection[Right]) -> Sequence[str]:
+    """Return those of `wanted` that the person lacks, as sentences: `patch deployments.apps in shop-web`.
+
+    Rules that are restricted to certain object names do not count. Where an authorizer cannot list its rules
+    (webhooks of cloud providers), what seems to be missing is asked right by right.
+    Raises Unreachable or Forbidden.
+    """
+    by_namespace: dict[str, list[Right]] = defaultdict(list)
+    for right in sorted(set(wanted)):
+        by_namespace[right[2]].append(right)
+    reviews = await asyncio.gather(*(_review(requests, namespace) for namespace in by_namespace))
+    missing: list[Right] = []
+    doubtful: list[Right] = []
+    for review, rights in zip(reviews, by_namespace.values(), strict=True):
+        lacking = [right for right in rights if not _granted(review, right)]
+        (doubtful if review.get("incomplete") else missing).extend(lacking)
+    answers = await asyncio.gather(*(_allowed(requests, right) for right in doubtful))
+    missing += [right for right, allowed in zip(doubtful, answers, strict=True) if not allowed]
+    return [_sentence(right) for right in sorted(missing, key=lambda right: (right[2], right[1], right[0]))]
+
+
+async def _review(requests: Requests, namespace: str) -> Mapping[str, Any]:
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace or _NOWHERE},
+    }
+    document = await requests.write("POST", f"{_API}/selfsubjectrulesreviews", body, harmless=True)
+    return document["status"]  # type: ignore[no-any-return]
+
+
+async def _allowed(requests: Requests, right: Right) -> bool:
+    verb, resource, namespace = right
+    plural, group, subresource = _parts(resource)
+    attributes = {
+        "verb": verb,
+        "group": group,
+        "resource": plural,
+        "subresource": subresource,
+        "namespace": namespace,
+    }
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    document = await requests.write("POST", f"{_API}/selfsubjectaccessreviews", body, harmless=True)
+    return bool(document["status"].get("allowed"))
+
+
+def _granted(review: Mapping[str, Any], right: Right) -> bool:
+    verb, resource, _ = right
+    plural, group, subresource = _parts(resource)
+    names = {"*", f"{plural}/{subresource}", f"*/{subresource}"} if subresource else {"*", plural}
+    return any(
+        not rule.get("resourceNames")
+        and not {"*", verb}.isdisjoint(rule.get("verbs") or ())
+        and not {"*", group}.isdisjoint(rule.get("apiGroups") or ())
+        and not names.isdisjoint(rule.get("resources") or ())
+        for rule in review.get("resourceRules") or ()
+    )
+
+
+def _parts(resource: str) -> tuple[str, str, str]:
+    """Split `deployments.apps/scale` into plural, group and subresource."""
+    whole, _, subresource = resource.partition("/")
+    plural, _, group = whole.partition(".")
+    return plural, group, subresource
+
+
+def _sentence(right: Right) -> str:
+    verb, resource, namespace = right
+    return f"{verb} {resource} in {namespace}" if namespace else f"{verb} {resource} in the whole cluster"
