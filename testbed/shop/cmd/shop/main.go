@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -147,7 +146,7 @@ func task(ctx context.Context, args []string) error {
 		sent++
 		if leg := answer.FirstFailed(ask(callee)); leg != nil {
 			failed++
-			text, err := json.Marshal(leg)
+			text, err := answer.Line(leg)
 			if err != nil {
 				return err
 			}

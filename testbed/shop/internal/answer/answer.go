@@ -3,10 +3,12 @@
 package answer
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 )
 
@@ -65,6 +67,16 @@ func mac(pod, salt, id string) string {
 	h := hmac.New(sha256.New, []byte(pod))
 	h.Write([]byte(salt + " " + id))
 	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Line returns value as one line of JSON, with its line feed. Unlike json.Marshal it leaves the ">" of
+// an edge's name as it is.
+func Line(value any) ([]byte, error) {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return line.Bytes(), err
 }
 
 // FirstFailed returns the first leg that failed, or nil.

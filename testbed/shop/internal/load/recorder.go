@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -86,11 +85,11 @@ func (s Summary) Complete() error {
 
 // Write appends record; the first error is kept and shows in the summary.
 func (r *Recorder) Write(record any) {
-	line, err := json.Marshal(record)
+	line, err := answer.Line(record)
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	if err == nil {
-		_, err = r.file.Write(append(line, '\n'))
+		_, err = r.file.Write(line)
 	}
 	if err != nil {
 		if r.err == nil {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"strconv"
 	"time"
@@ -76,6 +75,6 @@ func (s *grpcServer) reply(ctx context.Context, id *wrapperspb.StringValue) (*wr
 		// Only a proxy writes it; anything that is no number is no count.
 		reply.Attempts, _ = strconv.Atoi(counts[0])
 	}
-	text, err := json.Marshal(reply)
+	text, err := answer.Line(reply)
 	return wrapperspb.String(string(text)), err
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -74,12 +73,17 @@ func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fresh := r.URL.Query().Get("fresh") == "1"
 		reply.Legs = upstream.Call(ctx, client.Request{ID: string(body), Path: "/" + rest, Fresh: fresh})
 	}
+	text, err := answer.Line(reply)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("content-type", "application/json")
 	if answer.FirstFailed(reply.Legs) != nil {
 		// Not 503: the proxies in front would take that for their own and try again.
 		w.WriteHeader(http.StatusBadGateway)
 	}
-	if err := json.NewEncoder(w).Encode(reply); err != nil {
+	if _, err := w.Write(text); err != nil {
 		panic(http.ErrAbortHandler) // the caller sees a broken response, which is what it is
 	}
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
@@ -54,7 +53,11 @@ func (s *tcpServer) talk(conn net.Conn) {
 		}
 		reply := answer.New(s.pod, id)
 		reply.Closing = s.drain.Draining()
-		if err := json.NewEncoder(conn).Encode(reply); err != nil || reply.Closing {
+		text, err := answer.Line(reply)
+		if err == nil {
+			_, err = conn.Write(text)
+		}
+		if err != nil || reply.Closing {
 			return
 		}
 	}
