@@ -99,12 +99,12 @@ def authorization_losses(scope: Scope, consents: Consents) -> Iterator[Finding]:
 
 
 def lost_rules(scope: Scope) -> tuple[authorization.LostRule, ...]:
-    """Every rule, enforced by at least one meshed server, that changes its meaning for the leaving callers."""
-    servers = {(p.ref.namespace, tuple(sorted(p.labels.items()))) for p in scope.meshed_pods}
+    """Every rule, enforced by at least one server, that changes its meaning for the leaving callers."""
     found: list[authorization.LostRule] = []
     for policy in scope.snapshot.of_kind("AuthorizationPolicy"):
         enforced = any(
-            authorization.selects(policy, ns, dict(labels), scope.mesh.root_namespace) for ns, labels in servers
+            authorization.selects(policy, server.namespace, server.labels, scope.mesh.root_namespace)
+            for server in scope.servers
         )
         if enforced:
             found.extend(authorization.lost_rules(policy, scope.leaving_identities))

@@ -13,10 +13,10 @@ from typing import Any
 
 from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, mode_of, port_modes
-from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.mesh.istio_sidecar.scope import Scope, Server
 from meshguard.model.change import Change, change_at
 from meshguard.model.kinds import KINDS
-from meshguard.model.objects import Pod, Ref, Resource, dig
+from meshguard.model.objects import Ref, Resource, dig
 
 CREATED_NAME = "meshguard-permissive"
 #: Protocols whose server may speak first; `mysql` does, plain `tcp` may.
@@ -51,23 +51,23 @@ class ServerFirstPort:
 def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
     """Return the PeerAuthentication edits after which every server that the scope may call takes plaintext."""
     edits: list[Edit] = []
-    for namespace in sorted({*scope.meshed_namespaces, *(w.ref.namespace for w in scope.leaving)}):
-        pods = [p for p in scope.meshed_pods if p.ref.namespace == namespace]
-        if any(_inherits_strict(scope, pod) for pod in pods):
+    for namespace in sorted({server.namespace for server in scope.servers}):
+        servers = [server for server in scope.servers if server.namespace == namespace]
+        if any(_inherits_strict(scope, server) for server in servers):
             edits.append(_namespace_edit(scope, namespace))
         strict_own = {
             policy.ref: policy
-            for pod in pods
-            if (policy := scope.peers.workload_level(namespace, pod.labels)) is not None
+            for server in servers
+            if (policy := scope.peers.workload_level(namespace, server.labels)) is not None
             and Mode.STRICT in (mode_of(policy), *port_modes(policy).values())
         }
         edits.extend(_workload_edit(policy) for _, policy in sorted(strict_own.items()))
     return tuple(edits)
 
 
-def _inherits_strict(scope: Scope, pod: Pod) -> bool:
-    own = mode_of(scope.peers.workload_level(pod.ref.namespace, pod.labels))
-    return own is Mode.UNSET and scope.peers.namespace_mode(pod.ref.namespace) is Mode.STRICT
+def _inherits_strict(scope: Scope, server: Server) -> bool:
+    own = mode_of(scope.peers.workload_level(server.namespace, server.labels))
+    return own is Mode.UNSET and scope.peers.namespace_mode(server.namespace) is Mode.STRICT
 
 
 def _namespace_edit(scope: Scope, namespace: str) -> Edit:
@@ -110,14 +110,13 @@ def _workload_edit(policy: Resource) -> Edit:
 def server_first_ports(scope: Scope, client_first: frozenset[str]) -> tuple[ServerFirstPort, ...]:
     """Return the ports of meshed servers that may speak first; an unmeshed client of such a port would hang."""
     found = set()
-    for ref, pods in scope.meshed_workloads.items():
-        pod = pods[0]
-        for service in scope.services_before(ref.namespace, pod.labels):
+    for server in scope.servers:
+        for service in scope.services_before(server.namespace, server.labels):
             for port in hosts.ports(service):
-                number = hosts.container_port(dig(pod.doc, "spec", default={}), port.target)
+                number = hosts.container_port(server.pod_spec, port.target)
                 if port.protocol in MAYBE_SERVER_FIRST and number is not None:
-                    candidate = ServerFirstPort(ref, number)
-                    mode = scope.peers.effective(ref.namespace, pod.labels).of(number)
+                    candidate = ServerFirstPort(server.workload, number)
+                    mode = scope.peers.effective(server.namespace, server.labels).of(number)
                     if candidate.consent not in client_first and mode is not Mode.DISABLE:
                         found.add(candidate)
     return tuple(sorted(found))
@@ -132,7 +131,7 @@ def server_first_edits(scope: Scope, ports: Iterable[ServerFirstPort]) -> tuple[
 
 
 def _port_edit(scope: Scope, workload: Ref, numbers: list[int]) -> Edit:
-    labels = scope.meshed_workloads[workload][0].labels
+    labels = next(server.labels for server in scope.servers if server.workload == workload)
     listed = ", ".join(map(str, numbers))
     sentence = f"Serve port {listed} of {workload} without mutual TLS, so that its server can speak first"
     why = "under PERMISSIVE the proxy waits for the client's first bytes for ever; this interrupts the port for seconds"

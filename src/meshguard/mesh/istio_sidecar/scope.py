@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from meshguard.mesh.istio_sidecar import hosts, membership
 from meshguard.mesh.istio_sidecar.authorization import Identity
@@ -13,6 +14,20 @@ from meshguard.mesh.istio_sidecar.peer_authentication import PeerPolicies
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Server:
+    """A workload whose proxy enforces policies: now, or again when the run that took it out is restored."""
+
+    workload: Ref
+    labels: Mapping[str, str]
+    pod_spec: Mapping[str, Any]
+
+    @property
+    def namespace(self) -> str:
+        """The workload's namespace."""
+        return self.workload.namespace
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,24 @@ class Scope:
     def meshed_namespaces(self) -> tuple[str, ...]:
         """Namespaces that hold at least one meshed pod."""
         return tuple(sorted({p.ref.namespace for p in self.meshed_pods}))
+
+    @cached_property
+    def servers(self) -> tuple[Server, ...]:
+        """Whom the scope may call: every meshed workload, and those that open runs will bring back.
+
+        Without the second group a run restored early would put STRICT before callers that another run keeps out.
+        """
+        servers = {
+            ref: Server(ref, pods[0].labels, dig(pods[0].doc, "spec", default={}))
+            for ref, pods in self.meshed_workloads.items()
+        }
+        for run in self.snapshot.open_runs:
+            for ref in run.changes:
+                workload = self.snapshot.resources.get(ref)
+                if isinstance(workload, Workload) and ref not in servers:
+                    spec = dig(workload.template, "spec", default={})
+                    servers[ref] = Server(ref, workload.template_labels, spec)
+        return tuple(servers[ref] for ref in sorted(servers))
 
     @cached_property
     def candidates(self) -> tuple[Workload, ...]:
