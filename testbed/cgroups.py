@@ -11,13 +11,18 @@ _MOUNTS = Path("/proc/self/mounts")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
+def folder_name(name: str) -> str:
+    """Return what the cgroup of the testbed of this name is called, in each hierarchy."""
+    return f"meshguard-testbed-{name}"
+
+
 def create(name: str) -> list[Path]:
-    """Create the cgroup ``meshguard-testbed-NAME`` below the caller's, in each hierarchy.
+    """Create the testbed's cgroup below the caller's, in each hierarchy.
 
     Returns:
         Its folders, one for each hierarchy.
     """
-    folders = [parent / f"meshguard-testbed-{name}" for parent in _own_cgroups()]
+    folders = [parent / folder_name(name) for parent in _own_cgroups()]
     for folder in folders:
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed import binaries, credentials
-from testbed.api_client import ApiClient
 from testbed.namespaces import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE
 from testbed.paths import PACKAGE, RunPaths
 from testbed.processes import Processes
@@ -23,7 +22,7 @@ def start(paths: RunPaths, processes: Processes, api_port: int) -> None:
     """
     processes.start("etcd", _etcd(paths))
     processes.start("kube-apiserver", _api_server(paths, api_port))
-    client = ApiClient(paths)
+    client = credentials.api_client(paths)
 
     def ready() -> bool:
         processes.require_running("etcd")

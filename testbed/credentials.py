@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import namespaces
+from testbed.api_client import ApiClient
 from testbed.paths import MAIN, RunPaths
 
 
@@ -51,6 +52,11 @@ def context_name(paths: RunPaths, user: User) -> str:
 def component_kubeconfig(paths: RunPaths, name: str) -> Path:
     """Return the path of the kubeconfig of one of :data:`COMPONENTS`."""
     return paths.credentials / f"{name}.kubeconfig"
+
+
+def api_client(paths: RunPaths) -> ApiClient:
+    """Return a client for the testbed's own questions, which the audit log leaves out."""
+    return ApiClient(component_kubeconfig(paths, "status"))
 
 
 def create(paths: RunPaths, api_port: int) -> None:

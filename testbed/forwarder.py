@@ -21,7 +21,7 @@ async def _copy(source: asyncio.StreamReader, destination: asyncio.StreamWriter)
             await destination.drain()
         if destination.can_write_eof():
             destination.write_eof()
-    except ConnectionError:
+    except OSError:
         destination.close()  # one side is gone: the other must notice
 
 
@@ -29,8 +29,8 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     port = writer.get_extra_info("sockname")[1]
     try:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port, limit=_CHUNK_BYTES)
-    except ConnectionError:
-        writer.close()
+    except OSError:
+        writer.close()  # nobody listens inside: refuse as well as one can after the fact
         return
     await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
     for stream in (inner_writer, writer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from testbed import (
     sample_shop,
     sandbox,
 )
-from testbed.api_client import ApiClient
 from testbed.errors import TestbedError
 from testbed.paths import PACKAGE, RunPaths
 from testbed.processes import Processes
@@ -86,7 +84,7 @@ def start(paths: RunPaths, progress: Progress) -> None:
     with progress.step("gateway and shop ready"):
         istio.install_gateway(paths)
         sample_shop.install(paths)
-        client = ApiClient(paths)
+        client = credentials.api_client(paths)
         wait_until(
             lambda: not not_ready(client), _READY_SECONDS, "all workloads", 0.5, lambda: "; ".join(not_ready(client))
         )
@@ -94,13 +92,11 @@ def start(paths: RunPaths, progress: Progress) -> None:
 
 def start_helpers(paths: RunPaths, processes: Processes, sockets: int) -> None:
     """Start the forwarder and the log keeper, that every kind of testbed has."""
-    checkout = {"PYTHONPATH": str(PACKAGE.parent)}
-    python = [sys.executable, "-m"]
     numbers = [str(10 + position) for position in range(sockets)]
-    processes.start("forwarder", [*python, "testbed.forwarder", *numbers], env=checkout, pass_sockets=True)
-    keep = [str(paths.var_log / "pods"), str(paths.container_logs)]
-    (paths.var_log / "pods").mkdir()
-    processes.start("log-keeper", [*python, "testbed.log_keeper", *keep], env=checkout)
+    processes.start_python("forwarder", "testbed.forwarder", *numbers, pass_sockets=True)
+    pod_logs = paths.var_log / "pods"
+    pod_logs.mkdir()
+    processes.start_python("log-keeper", "testbed.log_keeper", pod_logs, paths.container_logs)
 
 
 def _start_containerd(paths: RunPaths, processes: Processes, archives: list[Path], progress: Progress) -> None:

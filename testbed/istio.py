@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from testbed import binaries, commands
+from testbed import binaries, commands, credentials
 from testbed.api_client import ApiClient
 from testbed.errors import TestbedError
 from testbed.paths import MAIN, PACKAGE, RunPaths
@@ -114,7 +114,7 @@ def set_mesh_retries(enabled: bool, paths: RunPaths | None = None, deadline_seco
         TestbedError: some proxy still had the other setting at the deadline.
     """
     paths = paths or RunPaths(MAIN)
-    client = ApiClient(paths)
+    client = credentials.api_client(paths)
     changed = False
     for name in ("istio", f"istio-{SKEW_REVISION}"):
         stored = client.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/{name}")["data"]["mesh"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed import binaries, commands, controlplane, credentials, full, istio, packages, sandbox
-from testbed.api_client import ApiClient
 from testbed.paths import PACKAGE, RunPaths
 from testbed.processes import Processes
 from testbed.progress import Progress
@@ -47,7 +46,7 @@ def _start_fake_nodes(paths: RunPaths, processes: Processes) -> None:
     processes.start("kwok", kwok)
     template = (PACKAGE / "manifests" / "fake-node.yaml").read_text()
     commands.apply(paths, "---\n".join(template.replace("NAME", f"fake{i}") for i in range(1, _NODES + 1)))
-    client = ApiClient(paths)
+    client = credentials.api_client(paths)
 
     def all_ready() -> bool:
         processes.require_running("kwok")

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed import cgroups
+
 _POD = re.compile(r"pod([0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32})")
 
 
@@ -21,31 +23,30 @@ class MemoryUse:
 
     @property
     def total(self) -> int:
-        """Everything in the pid namespace."""
+        """Every process of the testbed."""
         return sum(self.by_session.values()) + sum(self.by_pod.values())
 
 
-def measure(supervisor_pid: int) -> MemoryUse:
-    """Add up the memory of every process in the supervisor's pid namespace."""
-    namespace = Path(f"/proc/{supervisor_pid}/ns/pid").readlink()
+def measure(name: str) -> MemoryUse:
+    """Add up the memory of every process in the cgroup of the testbed of this name."""
+    cgroup = f"/{cgroups.folder_name(name)}/"
     by_session: dict[int, int] = defaultdict(int)
     by_pod: dict[str, int] = defaultdict(int)
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         try:
-            if (process / "ns" / "pid").readlink() != namespace:
+            membership = (process / "cgroup").read_text().replace("\n", "/\n")
+            if cgroup not in membership:
                 continue
             proportional = _field(process / "smaps_rollup", "Pss") * 1024
-            pod = _POD.search((process / "cgroup").read_text())
+            pod = _POD.search(membership)
             if pod:
                 by_pod[pod.group(1)] += proportional
             else:
                 by_session[_field(process / "status", "NSsid")] += proportional
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        except PermissionError:
-            continue  # more privileged than we are, so none of ours
     return MemoryUse(dict(by_session), dict(by_pod))
 
 

@@ -8,13 +8,14 @@ import select
 import signal
 import socket
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from testbed.errors import TestbedError
-from testbed.paths import RunPaths
+from testbed.paths import PACKAGE, RunPaths
 from testbed.waiting import wait_until
 
 
@@ -76,6 +77,11 @@ class Processes:
                 "pass_sockets": pass_sockets,
             }
         )
+
+    def start_python(self, name: str, module: str, *arguments: str | Path, pass_sockets: bool = False) -> None:
+        """Start a module of this package as a component, see :meth:`start`."""
+        checkout = {"PYTHONPATH": str(PACKAGE.parent)}
+        self.start(name, [sys.executable, "-m", module, *arguments], env=checkout, pass_sockets=pass_sockets)
 
     def states(self) -> dict[str, ComponentState]:
         """Return every component that was started, by name; nothing if the testbed is down."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from testbed import credentials
 from testbed.namespaces import NODE_ADDRESS
 from testbed.paths import RunPaths
 from testbed.processes import Processes
@@ -28,6 +29,8 @@ def start(paths: RunPaths, processes: Processes, port: int) -> None:
         "--log.level=warn",
     ]
     processes.start("prometheus", argv)
+    kubeconfig = credentials.component_kubeconfig(paths, "prometheus")
+    processes.start_python("scrape-targets", "testbed.scrape_targets", kubeconfig, _targets(paths))
 
 
 def is_ready(port: int) -> bool:
@@ -42,41 +45,11 @@ def is_ready(port: int) -> bool:
 
 
 def _settings(paths: RunPaths) -> dict[str, Any]:
-    pods = {
-        "role": "pod",
-        "kubeconfig_file": str(paths.credentials / "prometheus.kubeconfig"),
-    }
-    where = [
-        {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target}
-        for source, target in (("namespace", "namespace"), ("pod_name", "pod"))
-    ]
     return {
         "global": {"scrape_interval": f"{_SCRAPE_SECONDS}s", "scrape_timeout": f"{_SCRAPE_SECONDS}s"},
         "scrape_configs": [
-            {
-                "job_name": "istiod",
-                "kubernetes_sd_configs": [pods],
-                "relabel_configs": [
-                    _keep("__meta_kubernetes_pod_label_app", "istiod"),
-                    _keep("__meta_kubernetes_pod_container_port_number", "15014"),
-                    *where,
-                ],
-            },
-            {
-                "job_name": "sidecars",
-                "metrics_path": "/stats/prometheus",
-                "kubernetes_sd_configs": [pods],
-                "relabel_configs": [
-                    _keep("__meta_kubernetes_pod_container_name", "istio-proxy"),
-                    _keep("__meta_kubernetes_pod_container_port_name", "http-envoy-prom"),
-                    {
-                        "source_labels": ["__meta_kubernetes_pod_ip"],
-                        "target_label": "__address__",
-                        "replacement": "$1:15020",
-                    },
-                    *where,
-                ],
-            },
+            # istiod and the sidecars; the targets carry their job, path, namespace and pod as labels
+            {"job_name": "pods", "file_sd_configs": [{"files": [str(_targets(paths))]}]},
             {
                 "job_name": "cadvisor",
                 "scheme": "https",
@@ -88,5 +61,5 @@ def _settings(paths: RunPaths) -> dict[str, Any]:
     }
 
 
-def _keep(label: str, value: str) -> dict[str, Any]:
-    return {"action": "keep", "source_labels": [label], "regex": value}
+def _targets(paths: RunPaths) -> Path:
+    return paths.config / "prometheus-targets.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from testbed import prometheus, sandbox, versions
+from testbed import credentials, prometheus, sandbox, versions
 from testbed.api_client import ApiClient
 from testbed.memory import MemoryUse, measure
 from testbed.paths import MAIN, RunPaths
@@ -21,6 +21,7 @@ FULL = (
     "kubelet",
     "kube-proxy",
     "prometheus",
+    "scrape-targets",
     "forwarder",
     "log-keeper",
 )
@@ -70,13 +71,13 @@ def read(paths: RunPaths) -> Status:
     processes = Processes(paths)
     supervisor = processes.supervisor_pid()
     state = sandbox.read_state(paths)
-    memory = measure(supervisor) if supervisor else MemoryUse({}, {})
+    memory = measure(paths.name) if supervisor else MemoryUse({}, {})
     rows = [*_process_rows(paths, processes, memory)]
     prometheus_port = state.ports[1] if state and len(state.ports) > 1 else None
     if supervisor and prometheus_port and not prometheus.is_ready(prometheus_port):
         rows = [_down(row, "does not answer") if row.component == "prometheus" else row for row in rows]
     if supervisor and paths.kubeconfig.exists():
-        client = ApiClient(paths)
+        client = credentials.api_client(paths)
         if not client.is_ready():
             rows = [_down(row, "not ready") if row.component == "kube-apiserver" else row for row in rows]
         elif paths.name == MAIN:
