@@ -1,0 +1,1 @@
+"""Executes a plan: one phase at a time, wave by wave, journalled, verified, stoppable and resumable."""

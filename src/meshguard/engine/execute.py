@@ -1,0 +1,255 @@
+"""Executes a plan phase by phase; everything that must survive a crash is in the journal, nothing in here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from meshguard.engine.judge import Judge
+from meshguard.engine.outcome import Cause, Outcome, Result, refused
+from meshguard.engine.perform import Effect, perform
+from meshguard.engine.start import room_for
+from meshguard.engine.stop import StopSignal
+from meshguard.engine.wait import Waited, await_until
+from meshguard.journal import events as ev
+from meshguard.journal.errors import JournalError
+from meshguard.journal.journal import Journal
+from meshguard.journal.records import Records, RecordStatus, record_of
+from meshguard.journal.scribe import Scribe
+from meshguard.journal.state import RunState, state_of
+from meshguard.model.plan import Await, Direction, Phase, Plan, Step, Wave
+from meshguard.model.verdict import Verdict
+from meshguard.ports import Clock, Cluster, ClusterError
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard the engine leans on the API server."""
+
+    concurrent_writes: int = 32
+    poll_s: float = 0.5
+    """Seconds between two looks at an awaited condition."""
+
+
+class _Halt(Exception):
+    """Ends a phase early; carries how."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.sentence)
+        self.outcome = outcome
+
+
+class Executor:
+    """Executes the phases of one run; each may be executed by another process.
+
+    A phase that was interrupted is taken up where its journal ends: what is done is not done again, and what was
+    intended is compared with the object.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        judge: Judge,
+        clock: Clock,
+        journal: Journal,
+        records: Records,
+        limits: Limits | None = None,
+        stop: StopSignal | None = None,
+    ) -> None:
+        self._cluster, self._judge, self._clock = cluster, judge, clock
+        self._journal, self._records = journal, records
+        self._limits, self._stop = limits or Limits(), stop or StopSignal()
+        self._scribe = Scribe(journal)
+
+    async def run_phase(self, plan: Plan, name: str) -> Outcome:
+        """Execute one phase of the run's plan, or the rest of it.
+
+        Raises KeyError for a phase that the plan does not have, and JournalError when the journal belongs to
+        another plan or cannot be written; then no further change was begun.
+        """
+        phase, state = plan.phase(name), self._state_for(plan)
+        if state.phases.get(name) == Result.DONE:
+            return Outcome(Result.DONE, f"{phase.title}: done before", goes_on=True)
+        unready = [before.name for before in plan.phases[: plan.phases.index(phase)] if before.name not in state.phases]
+        if unready:
+            return Outcome(Result.FAILED, f"{name} comes after {', '.join(unready)}", cause=Cause.ORDER)
+        self._journal.reserve(room_for([phase]))
+        await self._scribe.record(ev.PhaseStarted(name))
+        try:
+            outcome = await self._execute(plan, phase)
+        except _Halt as halt:
+            outcome = halt.outcome
+        except ClusterError as error:
+            outcome = refused(error, phase.title)
+        except JournalError:
+            raise
+        except Exception as error:
+            sentence = f"{phase.title}: {type(error).__name__}: {error}"
+            await self._scribe.record(ev.Failed(name, Result.FAILED, sentence, Cause.DEFECT))
+            raise
+        outcome = await self._mirrored(plan, outcome)
+        await self._scribe.record(_ending(name, outcome))
+        return outcome
+
+    async def finish(self, plan: Plan) -> Outcome:
+        """Close the run once all its phases are over, and say in the cluster what is still held.
+
+        Raises JournalError, ClusterError or RecordError; it can be called again then.
+        """
+        state = self._state_for(plan)
+        unfinished = [phase.name for phase in plan.phases if phase.name not in state.phases]
+        if unfinished:
+            return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
+        outcome = _outcome_of(state, plan.steps, "all phases are over")
+        await self._settle_undone_run(plan, state)
+        await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
+        status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
+        await self._records.put(record_of(plan, self._journal.entries, status))
+        return outcome
+
+    def _state_for(self, plan: Plan) -> RunState:
+        state = state_of(self._journal.entries)
+        if state.opened.plan_hash != plan.hash:
+            raise JournalError(f"the run {state.opened.run} was opened for another plan")
+        return state
+
+    async def _execute(self, plan: Plan, phase: Phase) -> Outcome:
+        identity = await self._cluster.identity()
+        if identity.uid != plan.cluster_uid:
+            return Outcome(Result.FAILED, f"the context {identity.context} is another cluster than the plan's")
+        for index, wave in enumerate(phase.waves):
+            if not self._is_history(phase, index, wave):
+                await self._wave(plan, phase, index, wave)
+        return _outcome_of(state_of(self._journal.entries), phase.steps, phase.title)
+
+    def _is_history(self, phase: Phase, index: int, wave: Wave) -> bool:
+        """A wave that is settled and was followed by another; the conditions it waited for may hold no longer."""
+        state = state_of(self._journal.entries)
+        return state.waves.get(phase.name, 0) > index and all(state.state_of(s.id).settled for s in wave.steps)
+
+    async def _wave(self, plan: Plan, phase: Phase, index: int, wave: Wave) -> None:
+        self._heed_stop(phase)
+        state = state_of(self._journal.entries)
+        pending = [step for step in wave.steps if not state.state_of(step.id).settled]
+        if pending:
+            await self._records.put(record_of(plan, self._journal.entries).starting(step.id for step in pending))
+        await self._scribe.record(ev.WaveStarted(phase.name, index))
+        undoing = plan.direction is Direction.RESTORE
+        effects = await self._write(pending, state.opened.run, undoing=undoing)
+        conflicts = tuple(effect.sentence for effect in effects if isinstance(effect, ev.Conflicted))
+        if conflicts and not undoing:
+            sentence = (
+                f"{phase.title}: stopped before the next wave, because somebody else changed what the plan is for"
+            )
+            raise _Halt(Outcome(Result.PARTIAL, sentence, conflicts=conflicts))
+        await self._see(phase, index, wave.awaits)
+
+    async def _write(self, steps: Iterable[Step], run: str, *, undoing: bool) -> list[Effect]:
+        """Do the steps concurrently; after a failure those that have begun are ended, and no other is begun."""
+        slots = asyncio.Semaphore(self._limits.concurrent_writes)
+        failed = asyncio.Event()
+
+        async def write(planned: Step) -> Effect | None:
+            step = planned.for_run(run)
+            async with slots:
+                if failed.is_set():
+                    return None
+                try:
+                    await self._scribe.record(ev.Intent(step))
+                    effect = await perform(self._cluster, step, run, undoing=undoing)
+                except BaseException:
+                    failed.set()
+                    raise
+            await self._scribe.record(effect)
+            return effect
+
+        return [effect for effect in await _all(write(step) for step in steps) if effect is not None]
+
+    async def _see(self, phase: Phase, index: int, awaits: tuple[Await, ...]) -> None:
+        ids = [f"{phase.name}/{index}/{number}" for number in range(len(awaits))]
+        waits = await _all(self._wait(await_id, awaited) for await_id, awaited in zip(ids, awaits, strict=True))
+        unmet = [(awaited, w) for awaited, w in zip(awaits, waits, strict=True) if not w.verdict.holds]
+        if any(waited.interrupted for _, waited in unmet):
+            raise _stopped(phase)
+        if unmet:
+            named = "; ".join(f"{awaited.sentence} (waited {waited.seconds:.0f} s)" for awaited, waited in unmet)
+            missing = tuple(name for _, waited in unmet for name in waited.verdict.missing)
+            raise _Halt(Outcome(Result.VERIFICATION_FAILED, f"{phase.title}: not seen: {named}", missing=missing))
+
+    async def _wait(self, await_id: str, awaited: Await) -> Waited:
+        async def changed(verdict: Verdict) -> None:
+            await self._scribe.record(ev.awaiting(await_id, awaited.sentence, verdict, awaited.deadline_s))
+
+        waited = await await_until(
+            partial(self._judge.judge, awaited),
+            self._clock,
+            deadline_s=awaited.deadline_s,
+            poll_s=self._limits.poll_s,
+            changed=changed,
+            interrupted=lambda: self._stop.requested,
+        )
+        if waited.verdict.holds:
+            await self._scribe.record(ev.Seen(await_id, round(waited.seconds, 3)))
+        return waited
+
+    def _heed_stop(self, phase: Phase) -> None:
+        if self._stop.requested:
+            raise _stopped(phase)
+
+    async def _mirrored(self, plan: Plan, outcome: Outcome) -> Outcome:
+        """Bring the record in the cluster up to date; a phase whose record is behind is not done.
+
+        It was up to date when the wave began, so an API server that is gone anyway is not asked again.
+        """
+        if outcome.cause is Cause.UNREACHABLE:
+            return outcome
+        try:
+            await self._records.put(record_of(plan, self._journal.entries))
+        except ClusterError as error:
+            behind = refused(error, "the record in the cluster could not be brought up to date")
+            if outcome.goes_on:
+                return behind
+            return replace(outcome, sentence=f"{outcome.sentence}; {behind.sentence}")
+        return outcome
+
+    async def _settle_undone_run(self, plan: Plan, state: RunState) -> None:
+        if plan.direction is not Direction.RESTORE:
+            return
+        record = await self._records.load(plan.of_run)
+        if record is not None:
+            left = [step for step in plan.steps if step.id in state.conflicts]
+            await self._records.put(record.restored_except(left))
+
+
+def _stopped(phase: Phase) -> _Halt:
+    return _Halt(Outcome(Result.STOPPED, f"{phase.title}: stopped at a safe point, as asked"))
+
+
+def _outcome_of(state: RunState, steps: Iterable[Step], title: str) -> Outcome:
+    conflicts = tuple(state.conflicts[step.id].sentence for step in steps if step.id in state.conflicts)
+    if not conflicts:
+        return Outcome(Result.DONE, title, goes_on=True)
+    sentence = f"{title}; left alone, because somebody else changed them: {len(conflicts)}"
+    return Outcome(Result.PARTIAL, sentence, goes_on=True, conflicts=conflicts)
+
+
+def _ending(phase: str, outcome: Outcome) -> ev.Event:
+    if outcome.goes_on:
+        return ev.PhaseFinished(phase, outcome.result)
+    if outcome.result in (Result.STOPPED, Result.PARTIAL):
+        return ev.Stopped(phase, outcome.result, outcome.sentence)
+    return ev.Failed(phase, outcome.result, outcome.sentence, outcome.cause, ev.shortened(outcome.missing))
+
+
+async def _all(tasks: Iterable[Awaitable[_T]]) -> list[_T]:
+    """Let all end, then raise the first error; cancelling one in the middle of a write would lose its answer."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

@@ -1,0 +1,85 @@
+"""The beginning of a run: everything that can fail on this machine fails here, before the first change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meshguard.journal import rundir
+from meshguard.journal.errors import JournalError
+from meshguard.journal.events import PhaseShape, RunOpened, RunResumed
+from meshguard.journal.journal import Journal
+from meshguard.journal.records import Records, record_of
+from meshguard.journal.rundir import RunDir
+from meshguard.model.plan import Phase, Plan
+from meshguard.ports import Clock, ClusterError
+
+_STEP_BYTES = 1_024
+"""Room for a step's entries besides the step itself: the frame of its intent, its effect or its conflict."""
+_AWAIT_BYTES = 16_384
+"""Room for the progress of one wait."""
+_PHASE_BYTES = 8_192
+"""Room for the beginning and the end of a phase, failures included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Who begins a run, why, and what the objects concerned were before."""
+
+    person: str
+    reason: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+
+async def open_run(plan: Plan, opening: Opening, runs: Path, records: Records, clock: Clock) -> RunDir:
+    """Make the run's folder, its journal with room for all entries, and its record in the cluster.
+
+    Raises JournalError (unwritable, full) or ClusterError (the record); nothing is left behind on this machine then.
+    """
+    folder = rundir.create(runs, plan, clock)
+    try:
+        with Journal.create(folder.journal, clock) as journal:
+            opened = _opened(plan, opening, folder.run)
+            journal.reserve(room_for(plan.phases))
+            journal.append([opened])
+            await records.put(record_of(plan, journal.entries))
+    except (JournalError, ClusterError):
+        shutil.rmtree(folder.path)
+        raise
+    return folder
+
+
+def note_resumption(folder: RunDir, person: str, reason: str, clock: Clock) -> None:
+    """Write down who takes the run up again. Raises JournalError, JournalInUse while another process executes it."""
+    with Journal.open(folder.journal, clock) as journal:
+        journal.append([RunResumed(person, reason)])
+
+
+def room_for(phases: Iterable[Phase]) -> int:
+    """Return how many bytes the journal of these phases may need."""
+    return sum(
+        _PHASE_BYTES
+        + sum(_STEP_BYTES + 2 * len(json.dumps(step.to_json())) for step in phase.steps)
+        + sum(_AWAIT_BYTES for wave in phase.waves for _ in wave.awaits)
+        for phase in phases
+    )
+
+
+def _opened(plan: Plan, opening: Opening, run: str) -> RunOpened:
+    return RunOpened(
+        run=run,
+        direction=plan.direction.value,
+        mesh=plan.mesh,
+        cluster_uid=plan.cluster_uid,
+        context=plan.context,
+        plan_hash=plan.hash,
+        person=opening.person,
+        reason=opening.reason,
+        namespaces=plan.namespaces,
+        phases=tuple(PhaseShape(p.name, p.title, len(p.waves), len(p.steps)) for p in plan.phases),
+        of_run=plan.of_run,
+        fingerprints=opening.fingerprints,
+    )
