@@ -86,8 +86,14 @@ def start(paths: RunPaths, progress: Progress) -> None:
         sample_shop.install(paths)
         client = credentials.api_client(paths)
         wait_until(
-            lambda: not not_ready(client), _READY_SECONDS, "all workloads", 0.5, lambda: "; ".join(not_ready(client))
+            lambda: not not_ready(client),
+            _READY_SECONDS,
+            "all workloads",
+            interval_seconds=0.5,
+            detail=lambda: "; ".join(not_ready(client)),
         )
+        if sample_shop.exists():
+            wait_until(lambda: sample_shop.answers(paths), _READY_SECONDS, "the shop to answer", 0.5)
 
 
 def start_helpers(paths: RunPaths, processes: Processes, sockets: int) -> None:

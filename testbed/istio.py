@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +15,7 @@ import yaml
 from testbed import binaries, commands, credentials
 from testbed.api_client import ApiClient
 from testbed.errors import TestbedError
-from testbed.paths import MAIN, PACKAGE, RunPaths
+from testbed.paths import MAIN, PACKAGE, RunPaths, cache_root
 from testbed.waiting import wait_until
 
 SYSTEM_NAMESPACE = "istio-system"
@@ -24,7 +27,6 @@ _MANIFESTS = PACKAGE / "manifests"
 _ACCESS_LOG_FIELDS = {
     "start_time": "%START_TIME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
-    "nonce": "%REQ(X-REQUEST-NONCE)%",
     "method": "%REQ(:METHOD)%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
     "authority": "%REQ(:AUTHORITY)%",
@@ -193,18 +195,28 @@ def _render(revision: str | None) -> list[dict[str, Any]]:
         settings["spec"]["revision"] = revision
         # the skew: this istiod sends filters that the stock Envoys do not have, and they refuse its listeners
         del settings["spec"]["values"]["pilot"]["env"]
-    rendered = commands.run(
-        [
-            binaries.KUBERNETES.folder / "istioctl", "manifest", "generate",
-            "-f", "-", "-d", binaries.istio_charts(),
-        ],
-        text=json.dumps(settings),
-    )  # fmt: skip
-    manifests = [manifest for manifest in yaml.load_all(rendered, Loader=_FastLoader) if manifest]
-    if not manifests:
-        raise TestbedError("istioctl rendered no manifests")
+    stored = _rendered_file(settings)
+    if not stored.is_file():
+        _store_rendered(settings, stored)
+    manifests: list[dict[str, Any]] = json.loads(stored.read_text())
     return manifests
 
 
-# libyaml's parser: the definitions alone are a megabyte, half a minute's work for the one written in Python
-_FastLoader = yaml.CSafeLoader
+def _rendered_file(settings: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps([binaries.KUBERNETES.folder.name, settings]).encode())
+    return cache_root() / "istio" / f"{digest.hexdigest()[:12]}.json"
+
+
+def _store_rendered(settings: dict[str, Any], stored: Path) -> None:
+    """Render once for these settings: it takes seconds, for a megabyte of YAML."""
+    istioctl = binaries.KUBERNETES.folder / "istioctl"
+    charts = ("-f", "-", "-d", binaries.istio_charts())
+    rendered = commands.run([istioctl, "manifest", "generate", *charts], text=json.dumps(settings))
+    # libyaml's parser: the one written in Python would take half a minute
+    manifests = [manifest for manifest in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if manifest]
+    if not manifests:
+        raise TestbedError("istioctl rendered no manifests")
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    partial = stored.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(manifests))
+    partial.rename(stored)

@@ -18,6 +18,7 @@ _PACKAGE_OF_PROGRAM = {
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/usr/sbin/xtables-nft-multi": "iptables",
     "conntrack": "conntrack",
+    "curl": "curl",
     "prometheus": "prometheus",
     "hey": "hey",
     "openssl": "openssl",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from testbed import binaries, commands
+from testbed import binaries, commands, credentials
 from testbed.paths import PACKAGE, RunPaths, cache_root
 from testbed.progress import Progress
 
@@ -59,3 +59,13 @@ def install(paths: RunPaths) -> None:
         return
     commands.apply_objects(paths, manifests)
     commands.apply(paths, (PACKAGE / "manifests" / "shop-admins.yaml").read_text())
+
+
+def answers(paths: RunPaths) -> bool:
+    """Whether a request from outside the mesh, through the ingress gateway, comes back with the shop's answer."""
+    client = credentials.api_client(paths)
+    gateway = client.get("/api/v1/namespaces/istio-ingress/services/istio-ingressgateway")
+    url = f"http://{gateway['spec']['clusterIP']}/"
+    ask = ("curl", "--silent", "--fail", "--max-time", "5", "--data", "testbed-probe", url)
+    asked = commands.run_inside(paths, ask, check=False)
+    return asked.returncode == 0
