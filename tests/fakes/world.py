@@ -14,14 +14,15 @@ from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Outcome
 from meshguard.engine.start import Opening, open_run
 from meshguard.engine.stop import StopSignal
-from meshguard.journal.journal import Journal
 from meshguard.journal.records import ClusterRecords
 from meshguard.journal.rundir import RunDir
 from meshguard.model.change import ABSENT, Change
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Direction, Phase, Plan, Step, Wave
+from meshguard.model.snapshot import Snapshot
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.death import Death, MortalJournal
 from tests.fakes.judge import FakeJudge
 
 PAY = Ref("Namespace", "", "shop-pay")
@@ -122,14 +123,25 @@ class World:
         self.judge: Judge = judge or FakeJudge()
         self.records = ClusterRecords(self.cluster)
         self.limits = Limits()
+        self.death = Death()
+
+    def die_at(self, moment: int | None) -> Death:
+        """Begin a life that ends at this moment, or, for None, does not."""
+        self.death = Death(moment)
+        self.death.threaten(self.cluster)
+        return self.death
 
     def begin(self, plan: Plan, **opening: Any) -> RunDir:
         opened = Opening("sre@laptop", "mesh is down", **opening)
         return asyncio.run(open_run(plan, opened, self.runs, self.records, self.clock))
 
+    def snapshot(self) -> Snapshot:
+        """What the cluster holds now."""
+        return asyncio.run(self.cluster.snapshot())
+
     @contextmanager
     def executor(self, folder: RunDir) -> Iterator[Executor]:
-        with Journal.open(folder.journal, self.clock) as journal:
+        with MortalJournal.opened(folder.journal, self.clock, self.death) as journal:
             stop = StopSignal(folder.stop)
             yield Executor(self.cluster, self.judge, self.clock, journal, self.records, self.limits, stop)
 

@@ -20,11 +20,14 @@ from meshguard.journal.journal import Journal
 from meshguard.journal.records import Records, RecordStatus, record_of
 from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, state_of
+from meshguard.model.codes import CODES
+from meshguard.model.findings import Finding
 from meshguard.model.plan import Await, Direction, Phase, Plan, Step, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Clock, Cluster, ClusterError
 
 _T = TypeVar("_T")
+_CHANGED_SINCE = CODES["MG207"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class Executor:
         unfinished = [phase.name for phase in plan.phases if phase.name not in state.phases]
         if unfinished:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
-        outcome = _outcome_of(state, plan.steps, "all phases are over")
+        outcome = _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
         await self._settle_undone_run(plan, state)
         await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
         status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
@@ -218,20 +221,29 @@ class Executor:
         return outcome
 
     async def _settle_undone_run(self, plan: Plan, state: RunState) -> None:
-        if plan.direction is not Direction.RESTORE:
-            return
-        record = await self._records.load(plan.of_run)
+        """Say in the record of the run that this restore undoes what it still holds: what was left alone."""
+        record = await self._records.load(plan.of_run) if plan.of_run else None
         if record is not None:
-            left = [step for step in plan.steps if step.id in state.conflicts]
-            await self._records.put(record.restored_except(left))
+            undone = [step for step in plan.steps if step.id not in state.conflicts]
+            left = {step.target for step in plan.steps if step.id in state.conflicts}
+            left |= {finding.object for finding in _left_by_plan(plan)}
+            await self._records.put(record.restored(undone, left))
+
+
+def _left_by_plan(plan: Plan) -> tuple[Finding, ...]:
+    """What the planner of a restore left out already, because somebody else has changed it."""
+    return tuple(finding for finding in plan.findings if finding.code.id == _CHANGED_SINCE.id)
 
 
 def _stopped(phase: Phase) -> _Halt:
     return _Halt(Outcome(Result.STOPPED, f"{phase.title}: stopped at a safe point, as asked"))
 
 
-def _outcome_of(state: RunState, steps: Iterable[Step], title: str) -> Outcome:
-    conflicts = tuple(state.conflicts[step.id].sentence for step in steps if step.id in state.conflicts)
+def _outcome_of(state: RunState, steps: Iterable[Step], title: str, left: Iterable[Finding] = ()) -> Outcome:
+    conflicts = (
+        *(f"{finding.object}: {finding.detail}" for finding in left),
+        *(state.conflicts[step.id].sentence for step in steps if step.id in state.conflicts),
+    )
     if not conflicts:
         return Outcome(Result.DONE, title, goes_on=True)
     sentence = f"{title}; left alone, because somebody else changed them: {len(conflicts)}"

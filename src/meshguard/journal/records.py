@@ -63,6 +63,8 @@ class RunRecord:
     """Where the journal stood; an older journal that ends before it has been cut."""
     states: Mapping[str, StepState] = field(default_factory=dict)
     """By step; a step that is not named was not begun."""
+    phases: Mapping[str, str] = field(default_factory=dict)
+    """The outcome of each phase that is over."""
     uids: Mapping[str, str] = field(default_factory=dict)
     """By step the UID of the object that it created."""
     undone: frozenset[tuple[Ref, tuple[str, ...]]] = frozenset()
@@ -73,10 +75,13 @@ class RunRecord:
         """The record with these steps about to be done."""
         return replace(self, states={**dict.fromkeys(steps, StepState.INTENDED), **self.states})
 
-    def restored_except(self, left: Iterable[Step]) -> RunRecord:
-        """The record after a restore that has given everything back but what these steps (of the restore) concern."""
-        kept = {(step.target, path) for step in left for path in _paths(step)}
-        given = {(step.target, path) for step in self.holding for path in _paths(step)} - kept
+    def restored(self, undone: Iterable[Step], left: Collection[Ref]) -> RunRecord:
+        """The record after a restore that has done the steps `undone` (its own) and has left some objects alone.
+
+        Of an object that was left, only what those steps have given back is not held any more.
+        """
+        given = {(step.target, path) for step in undone for path in _paths(step)}
+        given |= {(step.target, path) for step in self.holding for path in _paths(step) if step.target not in left}
         after = replace(self, undone=self.undone | given)
         rest = after.to_open_run()
         return replace(after, status=RecordStatus.PARTIAL if rest.changes or rest.created else RecordStatus.RESTORED)
@@ -129,6 +134,7 @@ def record_of(plan: Plan, entries: Iterable[Entry], status: RecordStatus = Recor
         status=status,
         head=entries[-1].head,
         states={step_id: mark.state for step_id, mark in state.steps.items()},
+        phases=state.phases,
         uids={step_id: mark.created_uid for step_id, mark in state.steps.items() if mark.created_uid},
         fingerprints=state.opened.fingerprints,
     )
@@ -158,6 +164,7 @@ def encode(record: RunRecord) -> list[tuple[Ref, dict[str, str], dict[str, str]]
         "state": _packed(
             {
                 "steps": {step: state.value for step, state in record.states.items()},
+                "phases": dict(record.phases),
                 "uids": dict(record.uids),
                 "undone": sorted([str(undone), list(path)] for undone, path in record.undone),
                 "fingerprints": dict(record.fingerprints),
@@ -188,6 +195,7 @@ def decode(head: Resource, parts: Mapping[Ref, Resource]) -> RunRecord:
             status=RecordStatus(data["status"]),
             head=Head(int(seq), digest),
             states={step: StepState(value) for step, value in state["steps"].items()},
+            phases=state["phases"],
             uids=state["uids"],
             undone=frozenset((Ref.parse(text), tuple(path)) for text, path in state["undone"]),
             fingerprints=state["fingerprints"],
