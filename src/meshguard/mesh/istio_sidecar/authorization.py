@@ -75,6 +75,16 @@ def selects(policy: Resource, namespace: str, labels: Mapping[str, str], root_na
     return wanted.items() <= labels.items()
 
 
+def reads_identity(policy: Resource) -> bool:
+    """True when at least one rule of the policy looks at who the caller is."""
+    keys = (*IDENTITY_SOURCES, *NEGATIVE_IDENTITY_SOURCES)
+    return any(
+        any(key in dig(entry, "source", default={}) for entry in rule.get("from", ()) for key in keys)
+        or any(condition.get("key") in IDENTITY_CONDITIONS for condition in rule.get("when", ()))
+        for rule in rules(policy)
+    )
+
+
 def lost_rules(policy: Resource, leaving: Iterable[Identity]) -> tuple[LostRule, ...]:
     """Return the rules whose meaning changes when these callers lose their identity."""
     callers = tuple(leaving)

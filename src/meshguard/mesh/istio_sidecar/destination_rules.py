@@ -79,3 +79,8 @@ def _without_tls(policy: Mapping[str, Any]) -> dict[str, Any]:
     if dig(out, "tls", "mode") == MESH_TLS:
         del out["tls"]
     return out
+
+
+def host_level_mesh_tls(rule: Resource) -> bool:
+    """True when the rule sets ISTIO_MUTUAL for the host as a whole."""
+    return bool(dig(rule.doc, "spec", "trafficPolicy", "tls", "mode") == MESH_TLS)

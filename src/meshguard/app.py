@@ -1,0 +1,234 @@
+"""The composition root: puts the adapters into the ports and offers what a person can ask for, in one place.
+
+The command line, the Ansible modules and every other door call these functions and add nothing but their own form.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshguard.clock import WallClock
+from meshguard.config import Config
+from meshguard.engine.execute import Executor, Limits
+from meshguard.engine.outcome import Outcome
+from meshguard.engine.preview import ObjectDiff, preview
+from meshguard.engine.start import Opening, open_run
+from meshguard.engine.stop import StopSignal
+from meshguard.journal import rundir
+from meshguard.journal.journal import Journal
+from meshguard.journal.records import ClusterRecords, with_open_runs
+from meshguard.journal.rundir import RunDir, runs_folder
+from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
+from meshguard.mesh.istio_sidecar.rules import IstioSidecar
+from meshguard.mesh.protocol import Consents, LeaveRequest, Mesh, Settings
+from meshguard.model.kinds import KINDS
+from meshguard.model.objects import Ref
+from meshguard.model.plan import Action, Await, Check, Plan
+from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.model.verdict import Verdict
+from meshguard.plan.build import plan_exit, plan_restore
+from meshguard.ports import Clock, Cluster, Signals
+from meshguard.verify.istio_judge import IstioJudge
+
+MESHES: tuple[Mesh, ...] = (IstioSidecar(),)
+
+#: What every command that plans must be able to read.
+READ_KINDS = ("Namespace", "Pod", "Service", "Deployment", "StatefulSet", "DaemonSet", "PeerAuthentication")
+
+
+class UnknownRun(Exception):
+    """No open run of that name is recorded in the cluster."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which cluster, as whom, with which settings."""
+
+    context: str | None = None
+    kubeconfig: str | None = None
+    as_user: str = ""
+    as_groups: tuple[str, ...] = ()
+    config: Config = field(default_factory=Config)
+
+    @property
+    def runs(self) -> Path:
+        """Where runs are recorded on this machine."""
+        chosen = self.config.journal_dir
+        return Path(chosen).expanduser() if chosen else runs_folder(os.environ)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that the mesh's rules depend on."""
+        return Settings(
+            frozenset(self.config.protected_namespaces),
+            frozenset(self.config.client_first_ports),
+            self.config.wave_size,
+            self.config.rollout_deadline,
+            self.config.converge_deadline,
+        )
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open cluster with everything that is put around it."""
+
+    target: Target
+    cluster: Cluster
+    signals: Signals
+    clock: Clock
+
+    async def snapshot(self) -> Snapshot:
+        """Read the cluster and the open runs that are recorded in it. Raises ClusterError."""
+        return with_open_runs(await self.cluster.snapshot())
+
+
+@asynccontextmanager
+async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
+    """Open the cluster. Raises cluster.errors.ConfigError for a kubeconfig or context that cannot be used."""
+    from meshguard.cluster.connect import open_cluster
+    from meshguard.signals.reader import EnvoySignals
+
+    clock = WallClock()
+    cluster = await open_cluster(
+        target.context,
+        clock,
+        kubeconfig=target.kubeconfig,
+        as_user=target.as_user,
+        as_groups=target.as_groups,
+        run=run,
+    )
+    async with cluster:
+        yield Session(target, cluster, EnvoySignals(cluster), clock)
+
+
+def mesh_of(snapshot: Snapshot) -> Mesh:
+    """Return the rules of the mesh that is in the cluster; the first of MESHES where none is."""
+    return next((mesh for mesh in MESHES if mesh.detect(snapshot)), MESHES[0])
+
+
+async def make_exit_plan(opened: Session, namespaces: Collection[str], consents: Consents) -> Plan:
+    """Plan the way out. Raises PlanError or ClusterError."""
+    snapshot = await opened.snapshot()
+    request = LeaveRequest(frozenset(namespaces), consents, opened.target.settings)
+    return plan_exit(snapshot, mesh_of(snapshot), request)
+
+
+async def make_restore_plan(opened: Session, run: str) -> Plan:
+    """Plan the way back of an open run. Raises UnknownRun or ClusterError."""
+    snapshot = await opened.snapshot()
+    return plan_restore(snapshot, mesh_of(snapshot), open_run_named(snapshot, run), opened.target.settings)
+
+
+def open_run_named(snapshot: Snapshot, run: str) -> OpenRun:
+    """Return the open run of that name. Raises UnknownRun, with the names there are."""
+    for known in snapshot.open_runs:
+        if known.run == run:
+            return known
+    names = ", ".join(known.run for known in snapshot.open_runs) or "none"
+    raise UnknownRun(f"no open run {run!r} is recorded in this cluster; open: {names}")
+
+
+def rights_for(plan: Plan) -> set[tuple[str, str, str]]:
+    """Return the rights (verb, resource, namespace) that executing the plan needs."""
+    verbs = {Action.CHANGE: "patch", Action.CREATE: "create", Action.DELETE: "delete"}
+    rights = {
+        (verbs[step.action], KINDS[step.target.kind].resource, step.target.namespace)
+        for step in plan.steps
+        if step.action in verbs
+    }
+    rights |= {("list", KINDS[kind].resource, "") for kind in READ_KINDS}
+    rights |= {(verb, "configmaps", "meshguard-system") for verb in ("create", "update", "list")}
+    restarted = {Ref.parse(s).namespace for a in _awaits(plan, Check.INJECTION) for s in a.subject}
+    rights |= {("create", "pods", namespace) for namespace in restarted}
+    if list(_awaits(plan, Check.INBOUND)):
+        rights.add(("create", "pods/portforward", ""))
+    return rights
+
+
+def _awaits(plan: Plan, check: Check) -> list[Await]:
+    return [a for phase in plan.phases for wave in phase.waves for a in wave.awaits if a.check is check]
+
+
+async def missing_rights(opened: Session, plan: Plan) -> Sequence[str]:
+    """Return the rights that this person lacks for the plan. Raises ClusterError."""
+    return await opened.cluster.missing_rights(rights_for(plan))
+
+
+def person(target: Target) -> str:
+    """Say who acts: the impersonated user, or the login name and machine."""
+    return target.as_user or f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+async def begin(opened: Session, plan: Plan, reason: str) -> RunDir:
+    """Open a run: its folder, its journal and its record in the cluster. Raises JournalError or ClusterError."""
+    opening = Opening(person(opened.target), reason)
+    return await open_run(plan, opening, opened.target.runs, ClusterRecords(opened.cluster), opened.clock)
+
+
+async def run_phase(target: Target, run: str, phase: str) -> Outcome:
+    """Execute one phase of a run, and close the run after its last one.
+
+    Raises JournalError, ClusterError, or KeyError for a phase that the plan does not have.
+    """
+    folder = rundir.find(target.runs, run)
+    plan = folder.read_plan()
+    async with session(target, run) as opened:
+        stop = StopSignal(folder.stop)
+        stop.heed_interrupts()
+        with Journal.open(folder.journal, opened.clock) as journal:
+            judge = IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(await _config_of(opened)))
+            records = ClusterRecords(opened.cluster)
+            executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop)
+            outcome = await executor.run_phase(plan, phase)
+            if outcome.goes_on and phase == plan.phases[-1].name:
+                return await executor.finish(plan)
+            return outcome
+
+
+def plan_of(target: Target, run: str) -> Plan:
+    """Read the plan of a run on this machine. Raises JournalError."""
+    return rundir.find(target.runs, run).read_plan()
+
+
+async def _config_of(opened: Session) -> Snapshot:
+    """A snapshot that holds nothing but the mesh's configuration."""
+    found = await opened.cluster.get(Ref("ConfigMap", "istio-system", "istio"))
+    resources = {found.ref: found} if found else {}
+    return Snapshot(await opened.cluster.identity(), opened.clock.wall(), resources)
+
+
+async def preview_phase(opened: Session, plan: Plan, phase: str) -> tuple[ObjectDiff, ...]:
+    """Say what a phase would write, by dry run. Raises ClusterError."""
+    return await preview(opened.cluster, plan.phase(phase), "preview")
+
+
+async def verify_run(opened: Session, run: str) -> list[tuple[Await, Verdict]]:
+    """Look once whether what an open run did is still so. Raises UnknownRun or ClusterError."""
+    snapshot = await opened.snapshot()
+    known = open_run_named(snapshot, run)
+    judge = IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(snapshot))
+    fields: dict[str, Any] = {str(ref): [c.to_json() for c in changes] for ref, changes in known.changes.items()}
+    awaits = [
+        Await(
+            Check.IDENTICAL,
+            "the fields are as the run left them",
+            tuple(sorted(fields)),
+            {"fields": fields, "gone": []},
+        )
+    ]
+    workloads = tuple(
+        sorted(text for text in fields if Ref.parse(text).kind in ("Deployment", "StatefulSet", "DaemonSet"))
+    )
+    if workloads:
+        awaits += [
+            Await(Check.MEMBERSHIP, "no pod carries a sidecar", workloads, {"meshed": False}),
+            Await(Check.INJECTION, "new pods come without a sidecar", workloads, {"injected": False}),
+        ]
+    return [(awaited, await judge.judge(awaited)) for awaited in awaits]

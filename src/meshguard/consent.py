@@ -1,0 +1,52 @@
+"""What a person has agreed to, in the words of the options, and whether that is enough for a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshguard.mesh.protocol import Consents
+from meshguard.model.findings import Finding
+from meshguard.model.plan import Plan
+
+
+class ConsentError(Exception):
+    """Consent, a right or a reason is missing; nothing was changed."""
+
+
+class Blocked(ConsentError):
+    """Findings forbid the plan."""
+
+    def __init__(self, blockers: tuple[Finding, ...]) -> None:
+        listed = "; ".join(f"{f.code.id} {f.object}: {f.detail}" for f in blockers)
+        super().__init__(f"blocked, nothing was changed: {listed}")
+        self.blockers = blockers
+
+
+def settle(plan: Plan) -> None:
+    """Raise Blocked when a finding still forbids the plan."""
+    if plan.blockers:
+        raise Blocked(plan.blockers)
+
+
+def consents_from(words: Iterable[str]) -> Consents:
+    """Read consents as the options write them, without their dashes: `accept-interruption NS/WORKLOAD`.
+
+    Raises ConsentError for words that are no consent.
+    """
+    authz_loss = fail_open = False
+    rules: set[str] = set()
+    interruptions: set[str] = set()
+    for word in words:
+        name, _, value = word.removeprefix("--").partition(" ")
+        match name, value.strip():
+            case "accept-authz-loss", "":
+                authz_loss = True
+            case "accept-fail-open", "":
+                fail_open = True
+            case "accept-authz-rule", rule if rule:
+                rules.add(rule)
+            case "accept-interruption", place if place:
+                interruptions.add(place)
+            case _:
+                raise ConsentError(f"{word!r} is not a consent")
+    return Consents(authz_loss, frozenset(rules), fail_open, frozenset(interruptions))

@@ -1,0 +1,128 @@
+"""What the modules of the collection `meshguard.mesh` do: one opens a run, the other executes one phase of it.
+
+A module runs in a process of its own and prints one answer at its end; whoever wants to see progress follows the
+run's journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshguard import app, config
+from meshguard.cluster.errors import ConfigError as ClusterConfigError
+from meshguard.consent import ConsentError, consents_from, settle
+from meshguard.engine.outcome import Outcome
+from meshguard.journal.errors import JournalError
+from meshguard.model.plan import Direction, Plan
+from meshguard.plan.build import PlanError
+from meshguard.ports import ClusterError
+
+#: Everything that a person must be told in one sentence, and that is not a defect of ours.
+EXPECTED = (ClusterError, ClusterConfigError, PlanError, JournalError, ConsentError, config.ConfigError, app.UnknownRun)
+
+
+class DoorError(Exception):
+    """The task fails; the message is for a person."""
+
+
+@dataclass(frozen=True)
+class SnapshotRequest:
+    """The arguments of `meshguard.mesh.snapshot`."""
+
+    direction: str
+    run: str
+    context: str
+    namespaces: Sequence[str]
+    of_run: str
+    accept: Sequence[str]
+    reason: str
+    confirm: str
+    settings: Mapping[str, Any]
+
+
+def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
+    """Plan and open a run, or take the one that is open already; with `check` only plan.
+
+    Raises DoorError with one sentence.
+    """
+    answer = {"context": request.context, "settings": dict(request.settings), "run": request.run}
+    if request.run:
+        return {**answer, "changed": False, "sentence": f"run {request.run} is open"}
+    try:
+        return {**answer, **asyncio.run(_open(request, check=check))}
+    except EXPECTED as error:
+        raise DoorError(str(error)) from error
+
+
+async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
+    target = _target(request.context, request.settings)
+    async with app.session(target) as opened:
+        if request.direction == Direction.RESTORE.value:
+            plan = await app.make_restore_plan(opened, request.of_run)
+        else:
+            plan = await app.make_exit_plan(opened, request.namespaces, consents_from(request.accept))
+        settle(plan)
+        lacking = await app.missing_rights(opened, plan)
+        if lacking:
+            raise ConsentError(f"rights are missing: {'; '.join(lacking)}")
+        if check:
+            return {"plan": plan.document(), "changed": False, "sentence": f"{len(plan.writes)} writes planned"}
+        identity = await opened.cluster.identity()
+        if request.confirm != identity.context:
+            raise ConsentError(f"nothing was changed: give confirm={identity.context} to consent to the plan")
+        if not request.reason:
+            raise ConsentError("nothing was changed: give a reason")
+        folder = await app.begin(opened, plan, request.reason)
+    return {"run": folder.run, "changed": True, "sentence": f"run {folder.run} opened"}
+
+
+def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Execute one phase of an open run; with `check` say what it would write.
+
+    Raises DoorError when the run must not go on after it.
+    """
+    target = _target(str(opened.get("context", "")), opened.get("settings", {}))
+    try:
+        if check:
+            plan = Plan.from_json(opened["plan"]) if "plan" in opened else None
+            return asyncio.run(_preview(target, str(opened.get("run", "")), plan, name))
+        outcome = asyncio.run(app.run_phase(target, str(opened["run"]), name))
+    except EXPECTED as error:
+        raise DoorError(str(error)) from error
+    if not outcome.goes_on:
+        raise DoorError(_in_words(outcome))
+    return {"changed": True, **outcome.to_json()}
+
+
+async def _preview(target: app.Target, run: str, plan: Plan | None, phase: str) -> dict[str, Any]:
+    planned = plan or app.plan_of(target, run)
+    async with app.session(target) as opened:
+        diffs = await app.preview_phase(opened, planned, phase)
+    return {
+        "changed": any(d.changed for d in diffs),
+        "sentence": f"{sum(d.changed for d in diffs)} objects would change",
+        "diff": [
+            {"before_header": str(d.object), "after_header": d.sentence, "before": d.before, "after": d.after}
+            for d in diffs
+        ],
+        "problems": [f"{d.object}: {d.problem}" for d in diffs if d.problem],
+    }
+
+
+def _in_words(outcome: Outcome) -> str:
+    return "; ".join([outcome.sentence, *outcome.conflicts, *outcome.missing[:5]])
+
+
+def _target(context: str, settings: Mapping[str, Any]) -> app.Target:
+    chosen = settings.get("config")
+    return app.Target(
+        context or None,
+        settings.get("kubeconfig") or None,
+        str(settings.get("as_user", "")),
+        tuple(settings.get("as_groups", ())),
+        config.load(Path(chosen) if chosen else None).config,
+    )

@@ -1,0 +1,61 @@
+"""Ansible module: plan a break-glass or its way back and open the run. The work is in `meshguard.doors.ansible`."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from meshguard.doors.ansible import DoorError, SnapshotRequest, open_run
+
+DOCUMENTATION = r"""
+module: snapshot
+short_description: Plan a break-glass or its way back, and open the run
+description: Reads the cluster, plans, checks consents and rights, and opens the run. In check mode it only plans.
+options:
+  direction: {description: Which way., type: str, choices: [exit, restore], required: true}
+  run: {description: A run that is open already., type: str, default: ""}
+  context: {description: Context of the kubeconfig., type: str, default: ""}
+  namespaces: {description: The namespaces that leave., type: list, elements: str, default: []}
+  of_run: {description: The run that a restore undoes., type: str, default: ""}
+  accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str, default: []}
+  reason: {description: Why., type: str, default: ""}
+  confirm: {description: "The context's name, as consent to the plan.", type: str, default: ""}
+  settings: {description: "kubeconfig, config, as_user, as_groups.", type: dict, default: {}}
+author: the meshguard developers
+"""
+
+EXAMPLES = r"""
+- meshguard.mesh.snapshot: {direction: exit, context: staging, namespaces: [shop-web], reason: drill, confirm: staging}
+"""
+
+RETURN = r"""
+run: {description: The run's name., type: str, returned: always}
+"""
+
+
+def main() -> None:
+    """Translate between Ansible and the door."""
+    text = {"type": "str", "default": ""}
+    listed = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "direction": {"type": "str", "choices": ["exit", "restore"], "required": True},
+            "run": text,
+            "context": text,
+            "namespaces": listed,
+            "of_run": text,
+            "accept": listed,
+            "reason": text,
+            "confirm": text,
+            "settings": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        answer = open_run(SnapshotRequest(**module.params), check=module.check_mode)
+    except DoorError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The judge of Istio sidecar plans: for each check it reads what is needed and compares with what should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from meshguard.mesh.istio_sidecar import destination_rules, hosts, membership, proofs
+from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig
+from meshguard.mesh.istio_sidecar.peer_authentication import EffectiveMode, PeerPolicies
+from meshguard.mesh.istio_sidecar.traffic import Watch
+from meshguard.model.change import Change, read
+from meshguard.model.objects import Pod, Ref, Resource, Workload
+from meshguard.model.plan import Await, Check
+from meshguard.model.proxy import ProxyFacts, ProxyUnreachable, UpstreamTls
+from meshguard.model.snapshot import Snapshot
+from meshguard.model.verdict import Truth, Verdict, tally
+from meshguard.ports import Clock, Cluster, Rejected, Signals
+from meshguard.verify.rollout import rollout_missing
+
+ENVOY = "envoy config_dump"
+KUBERNETES = "kubernetes"
+ADMISSION = "admission by dry run"
+STATS = "envoy stats"
+
+
+@dataclass(frozen=True)
+class _World:
+    """What several checks of one moment share."""
+
+    snapshot: Snapshot
+
+    def meshed_pods(self, namespaces: Collection[str] = ()) -> list[Pod]:
+        """Running pods with a sidecar, in all namespaces or in some."""
+        return [
+            pod
+            for pod in self.snapshot.pods
+            if membership.is_meshed(pod)
+            and not pod.terminating
+            and pod.ip
+            and (pod.ref.namespace in (namespaces or {pod.ref.namespace}))
+        ]
+
+
+class IstioJudge:
+    """Answers the awaits of a plan for Istio sidecars; implements the engine's Judge."""
+
+    def __init__(self, cluster: Cluster, signals: Signals, clock: Clock, mesh: MeshConfig) -> None:
+        self._cluster, self._signals, self._clock, self._mesh = cluster, signals, clock, mesh
+        self._watches: dict[Await, Watch] = {}
+        self._checks: Mapping[Check, Callable[[Await], Awaitable[Verdict]]] = {
+            Check.INJECTION: self._injection,
+            Check.INBOUND: self._inbound,
+            Check.OUTBOUND: self._outbound,
+            Check.AUTHZ: self._authz,
+            Check.ROLLED_OUT: self._rolled_out,
+            Check.MEMBERSHIP: self._membership,
+            Check.ENDPOINTS: self._endpoints,
+            Check.TRAFFIC: self._traffic,
+            Check.IDENTICAL: self._identical,
+        }
+
+    async def judge(self, awaited: Await) -> Verdict:
+        """Say whether the condition holds now. Raises ClusterError when the cluster cannot be asked."""
+        return await self._checks[awaited.check](awaited)
+
+    async def _read(self, *kinds: str, namespaces: Collection[str] = ()) -> Snapshot:
+        lists = await asyncio.gather(*(self._cluster.list(kind, namespaces) for kind in kinds))
+        resources = {resource.ref: resource for members in lists for resource in members}
+        return Snapshot(await self._cluster.identity(), self._clock.wall(), resources)
+
+    async def _proxies(
+        self, pods: Sequence[Pod], parts: Collection[str], hosts_wanted: Collection[str] = ()
+    ) -> tuple[list[ProxyFacts], tuple[str, ...]]:
+        answers = await self._signals.proxies(pods, parts, hosts=hosts_wanted)
+        facts = [answer for answer in answers.values() if isinstance(answer, ProxyFacts)]
+        unseen = tuple(f"{a.pod.name}: {a.reason}" for a in answers.values() if isinstance(a, ProxyUnreachable))
+        return facts, unseen
+
+    def _mode_of(self, snapshot: Snapshot) -> Callable[[Pod], EffectiveMode]:
+        peers = PeerPolicies(snapshot, self._mesh.root_namespace)
+        return lambda pod: peers.effective(pod.ref.namespace, pod.labels)
+
+    async def _injection(self, awaited: Await) -> Verdict:
+        wanted = bool(awaited.expect["injected"])
+        workloads = await self._workloads(awaited.subject)
+        missing = []
+        chosen = proofs.representatives(workloads)
+        for workload in chosen:
+            try:
+                admitted = Pod(workload.ref, await self._cluster.admit_pod(proofs.probe_pod(workload)))
+            except Rejected as error:
+                missing.append(f"a pod of {workload.ref} would be refused: {error}")
+                continue
+            injected = membership.proxy_kind(admitted) is not membership.ProxyKind.NONE
+            if injected != wanted:
+                missing.append(
+                    f"a pod of {workload.ref} would still come out {'with' if injected else 'without'} a sidecar"
+                )
+        return tally(len(chosen) - len(missing), len(chosen), tuple(missing), (), ADMISSION)
+
+    async def _workloads(self, subject: Iterable[str]) -> list[Workload]:
+        refs = [Ref.parse(text) for text in subject]
+        spaces = sorted({ref.namespace for ref in refs})
+        snapshot = await self._read(*sorted({ref.kind for ref in refs}), namespaces=spaces)
+        found = (snapshot.resources.get(ref) for ref in refs)
+        return [workload for workload in found if isinstance(workload, Workload)]
+
+    async def _inbound(self, awaited: Await) -> Verdict:
+        snapshot = await self._read("Pod", "PeerAuthentication")
+        pods = _World(snapshot).meshed_pods(awaited.subject)
+        mode_of = self._mode_of(snapshot)
+        facts, unseen = await self._proxies(pods, ["inbound"])
+        by_ref = {pod.ref: pod for pod in pods}
+        missing: list[str] = []
+        late: set[Ref] = set()
+        for proxy in facts:
+            effective = mode_of(by_ref[proxy.pod])
+            wrong = list(proofs.inbound_differences(proxy, effective))
+            if awaited.expect.get("plaintext") and effective.strict_somewhere:
+                wrong.append(f"{proxy.pod.name} is under a STRICT policy")
+            missing += wrong
+            late |= {proxy.pod} if wrong else set()
+        return tally(len(facts) - len(late), len(pods), tuple(missing), unseen, ENVOY)
+
+    async def _outbound(self, awaited: Await) -> Verdict:
+        snapshot = await self._read("Pod", "Service", "DestinationRule")
+        wanted = dict.fromkeys(awaited.subject, UpstreamTls.PER_ENDPOINT)
+        if awaited.expect["tls"] == "rules":
+            wanted = self._hosts_under_mesh_tls(snapshot, {Ref.parse(text) for text in awaited.subject})
+        pods = _World(snapshot).meshed_pods()
+        facts, unseen = await self._proxies(pods, ["clusters"], wanted)
+        missing = tuple(
+            difference
+            for proxy in facts
+            for host, tls in sorted(wanted.items())
+            for difference in proofs.outbound_differences(proxy, host, tls)
+        )
+        late = len({difference.split()[0] for difference in missing})
+        return tally(len(facts) - late, len(pods), missing, unseen, ENVOY)
+
+    def _hosts_under_mesh_tls(self, snapshot: Snapshot, rules: Collection[Ref]) -> dict[str, UpstreamTls]:
+        present = [r for r in snapshot.of_kind("DestinationRule") if r.ref in rules]
+        return {
+            host: UpstreamTls.ALWAYS
+            for rule in present
+            for host in map(hosts.fqdn, snapshot.of_kind("Service"))
+            if hosts.covers(destination_rules.rule_hosts(rule), host) and destination_rules.host_level_mesh_tls(rule)
+        }
+
+    async def _authz(self, awaited: Await) -> Verdict:
+        snapshot = await self._read("Pod", "AuthorizationPolicy")
+        pods = _World(snapshot).meshed_pods()
+        policies = [
+            p for p in snapshot.of_kind("AuthorizationPolicy") if f"{p.ref.namespace}/{p.ref.name}" in awaited.subject
+        ]
+        concerned = [
+            pod for pod in pods if any(proofs.enforces(policy, pod, self._mesh.root_namespace) for policy in policies)
+        ]
+        facts, unseen = await self._proxies(concerned, ["authz"])
+        by_ref = {pod.ref: pod for pod in concerned}
+        missing = tuple(
+            difference
+            for proxy in facts
+            for policy in policies
+            if proofs.enforces(policy, by_ref[proxy.pod], self._mesh.root_namespace)
+            for difference in proofs.authz_differences(proxy, policy)
+        )
+        late = len({difference.split()[0] for difference in missing})
+        return tally(len(facts) - late, len(concerned), missing, unseen, ENVOY)
+
+    async def _rolled_out(self, awaited: Await) -> Verdict:
+        refs = [Ref.parse(text) for text in awaited.subject]
+        spaces = sorted({ref.namespace for ref in refs})
+        kinds = sorted({ref.kind for ref in refs})
+        snapshot = await self._read(*kinds, "Pod", "ReplicaSet", namespaces=spaces)
+        missing = []
+        for ref in refs:
+            workload = snapshot.resources.get(ref)
+            if not isinstance(workload, Workload):
+                missing.append(f"{ref} is not there any more")
+                continue
+            wrong = rollout_missing(workload, snapshot.pods_of_workload.get(ref, ()))
+            if wrong:
+                missing.append(f"{ref}: {wrong}")
+        return tally(len(refs) - len(missing), len(refs), tuple(missing), (), KUBERNETES)
+
+    async def _membership(self, awaited: Await) -> Verdict:
+        refs = {Ref.parse(text) for text in awaited.subject}
+        spaces = sorted({ref.namespace for ref in refs})
+        snapshot = await self._read("Pod", "ReplicaSet", namespaces=spaces)
+        pods = [pod for pod in snapshot.pods if snapshot.workload_of_pod[pod.ref] in refs]
+        wrong = [proofs.membership_difference(pod, meshed=bool(awaited.expect["meshed"])) for pod in pods]
+        missing = tuple(words for words in wrong if words)
+        return tally(len(pods) - len(missing), len(pods), missing, (), "the pods' containers")
+
+    async def _endpoints(self, awaited: Await) -> Verdict:
+        snapshot = await self._read("Pod", "Service", "PeerAuthentication")
+        expected = self._expected_endpoints(snapshot, awaited.subject)
+        callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
+        facts, unseen = await self._proxies(callers, ["endpoints"], awaited.subject)
+        missing = tuple(d for proxy in facts for d in proofs.endpoint_differences(proxy, expected))
+        late = len({difference.split()[0] for difference in missing})
+        return tally(len(facts) - late, len(callers), missing, unseen, ENVOY)
+
+    def _expected_endpoints(
+        self, snapshot: Snapshot, wanted: Collection[str]
+    ) -> dict[str, frozenset[tuple[str, bool]]]:
+        mode_of = self._mode_of(snapshot)
+        expected: dict[str, frozenset[tuple[str, bool]]] = {}
+        for service in snapshot.of_kind("Service"):
+            if hosts.fqdn(service) in wanted and not hosts.is_headless(service):
+                pods = [p for p in snapshot.pods if p.ref.namespace == service.ref.namespace]
+                expected |= proofs.expected_endpoints(service, pods, {p.ref.name: mode_of(p) for p in pods})
+        return expected
+
+    async def _traffic(self, awaited: Await) -> Verdict:
+        snapshot = await self._read("Pod")
+        callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
+        facts, unseen = await self._proxies(callers, ["counters"], awaited.subject)
+        watch = self._watches.setdefault(
+            awaited, Watch(frozenset(awaited.subject), float(awaited.expect["watchSeconds"]), self._clock.now())
+        )
+        missing = watch.observe(facts, self._clock.now())
+        return Verdict(
+            Truth.NO if missing else Truth.UNKNOWN if unseen else Truth.YES,
+            int(watch.elapsed(self._clock.now())),
+            int(watch.seconds),
+            (*missing, *unseen),
+            STATS,
+        )
+
+    async def _identical(self, awaited: Await) -> Verdict:
+        missing = []
+        for text in awaited.subject:
+            ref = Ref.parse(text)
+            resource = await self._cluster.get(ref)
+            if text in awaited.expect["gone"]:
+                missing += [f"{ref} is still there"] if resource is not None else []
+            else:
+                missing += _field_differences(ref, resource, awaited.expect["fields"][text])
+        return tally(len(awaited.subject) - len(missing), len(awaited.subject), tuple(missing), (), KUBERNETES)
+
+
+def _field_differences(ref: Ref, resource: Resource | None, fields: Iterable[Mapping[str, object]]) -> list[str]:
+    if resource is None:
+        return [f"{ref} is not there any more"]
+    wanted = [Change.from_json(data) for data in fields]
+    return [
+        f"{ref}: {'.'.join(change.path)} is {read(resource.doc, change.path)!r}, it was {change.after!r}"
+        for change in wanted
+        if read(resource.doc, change.path) != change.after
+    ]
