@@ -283,7 +283,7 @@ def _request(record: dict[str, Any]) -> Request:
         protocol=record["protocol"],
         fresh=record["fresh"],
         outcome=record["outcome"],
-        failed_edge=record.get("failed", ""),
+        failed_edge=record.get("failed_edge", ""),
         lag_microseconds=record["lag_us"],
         microseconds=record["us"],
         legs=tuple(_leg(leg) for leg in record["legs"] or ()),

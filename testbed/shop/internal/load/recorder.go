@@ -40,9 +40,9 @@ type request struct {
 	Protocol string `json:"protocol"`
 	Fresh    bool   `json:"fresh"`
 	Outcome  string `json:"outcome"`
-	Failed   string `json:"failed,omitempty"` // the edge that failed, of those on the way
-	Lag      int64  `json:"lag_us"`           // how late it was sent, the generator's own fault
-	Micros   int64  `json:"us"`               // from when it was due to the whole answer
+	Failed   string `json:"failed_edge,omitempty"` // of those on the way
+	Lag      int64  `json:"lag_us"`                // how late it was sent, the generator's own fault
+	Micros   int64  `json:"us"`                    // from when it was due to the whole answer
 	// Legs are the hops on the way, the generator's own first. Their proofs have been checked.
 	Legs []answer.Leg `json:"legs"`
 }
