@@ -20,16 +20,18 @@ _CLUSTER_MASK = "cluster.name,cluster.type,cluster.transport_socket,cluster.tran
 _CLUSTER_TYPE_MASK = "cluster.name,cluster.type"
 _COUNTERS = "|".join(
     (
-        r"ssl\.(handshake|connection_error|fail_verify_.*)$",
-        r"(downstream|upstream)_cx_total$",
-        r"upstream_cx_connect_(fail|timeout)$",
-        r"upstream_cx_destroy_(local|remote)_with_active_rq$",
-        r"upstream_rq_(total|[1-5]xx|pending_failure_eject|rx_reset|tx_reset|timeout)$",
-        r"downstream_rq_(total|[1-5]xx|rx_reset|tx_reset)$",
-        r"rbac\.(allowed|denied|shadow_denied)$",
-        r"(cds|lds)\.update_(success|rejected)$",
+        r"ssl\.(handshake|connection_error|fail_verify_[a-z_]+)",
+        r"(downstream|upstream)_cx_total",
+        r"upstream_cx_connect_(fail|timeout)",
+        r"upstream_cx_destroy_(local|remote)_with_active_rq",
+        r"upstream_rq_(total|[1-5]xx|rx_reset|tx_reset|timeout)",
+        r"downstream_rq_(total|[1-5]xx|rx_reset|tx_reset)",
+        r"rbac\.(allowed|denied|shadow_denied)",
+        r"(cds|lds)\.update_(success|rejected)",
     )
 )
+_OWN_COUNTERS = r"listener|http\.inbound|cluster\.inbound|cluster_manager"
+"""Prefixes of the counters that do not belong to a service that the proxy calls."""
 
 
 def inbound_path() -> str:
@@ -48,9 +50,14 @@ def endpoints_path(hosts: Collection[str]) -> str:
     return _dump(include_eds="", resource="dynamic_endpoint_configs", name_regex=_outbound(hosts))
 
 
-def counters_path() -> str:
-    """The counters that tell trouble. Unused ones come too: an absent one is not collected, which is not zero."""
-    return "/stats?" + urlencode({"format": "json", "type": "Counters", "filter": _COUNTERS})
+def counters_path(hosts: Collection[str]) -> str:
+    """The counters that tell trouble, the proxy's own and those of calls to these services (to all, when empty).
+
+    Unused ones come too: an absent one is not collected, which is not zero.
+    """
+    whose = rf"cluster\.{_outbound(hosts)};?\." if hosts else r"cluster\.outbound\|"
+    pattern = rf"^({_OWN_COUNTERS}|{whose}).*({_COUNTERS})$"
+    return "/stats?" + urlencode({"format": "json", "type": "Counters", "filter": pattern}, quote_via=quote)
 
 
 def _dump(**parameters: str) -> str:

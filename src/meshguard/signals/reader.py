@@ -92,6 +92,6 @@ async def _read(connection: HttpConnection, pod: Ref, parts: frozenset[str], hos
         if "endpoints" in parts:
             facts["endpoints"] = endpoints(await document(admin.endpoints_path(hosts)), cluster_types(dump))
     if "counters" in parts:
-        stats = await document(admin.counters_path())
+        stats = await document(admin.counters_path(hosts))
         facts["counters"] = {row["name"]: int(row["value"]) for row in stats.get("stats") or () if "value" in row}
     return ProxyFacts(pod, **facts)
