@@ -30,7 +30,7 @@ def start_containerd(paths: RunPaths, processes: Processes, archives: list[Path]
     network = paths.config / "cni"
     network.mkdir(exist_ok=True)
     (network / "10-pods.conflist").write_text(json.dumps(_POD_NETWORK))
-    processes.start("containerd", ["containerd", "--config", settings], env={"TMPDIR": _temporary(paths)})
+    processes.start("containerd", ["containerd", "--config", settings])
 
     def serving() -> bool:
         processes.require_running("containerd")
@@ -56,7 +56,7 @@ def start_kubelet(paths: RunPaths, processes: Processes) -> None:
         f"--hostname-override={NAME}",
         f"--node-ip={NODE_ADDRESS}",
     ]
-    processes.start("kubelet", kubelet, env={"TMPDIR": _temporary(paths)})
+    processes.start("kubelet", kubelet)
     proxy: list[str | Path] = [
         binaries.KUBERNETES.folder / "kube-proxy",
         f"--kubeconfig={credentials.component_kubeconfig(paths, 'kube-proxy')}",
@@ -66,12 +66,6 @@ def start_kubelet(paths: RunPaths, processes: Processes) -> None:
         "--conntrack-max-per-core=0",  # a limit of the whole machine: leave it alone
     ]
     processes.start("kube-proxy", proxy)
-
-
-def _temporary(paths: RunPaths) -> str:
-    folder = paths.data / "tmp"
-    folder.mkdir(exist_ok=True)
-    return str(folder)
 
 
 # Routed point-to-point links instead of a bridge: an answer between two pods then always passes the node, where the

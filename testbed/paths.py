@@ -75,6 +75,11 @@ class RunPaths:
         return self.root / "data"
 
     @property
+    def temporary(self) -> Path:
+        """Temporary files of the components, which would otherwise be left in /tmp."""
+        return self.data / "tmp"
+
+    @property
     def logs(self) -> Path:
         """Output of the components, and the API server's audit log. Survives ``down`` until the next ``up``."""
         return self.root / "logs"

@@ -72,7 +72,7 @@ class Processes:
                 "op": "start",
                 "name": name,
                 "argv": [str(argument) for argument in argv],
-                "env": dict(env or {}),
+                "env": {"TMPDIR": str(self._paths.temporary), **(env or {})},
                 "log": str(self._paths.component_log(name)),
                 "pass_sockets": pass_sockets,
             }

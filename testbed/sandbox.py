@@ -51,7 +51,7 @@ def create(paths: RunPaths, forwarded_ports: int) -> SandboxState:
         raise TestbedError("the testbed hides /var/lib: set XDG_CACHE_HOME to a folder outside it")
     before = read_state(paths)
     scratch = paths.data / "scratch"
-    for folder in (paths.credentials, paths.config, scratch, paths.var_log, paths.container_logs):
+    for folder in (paths.credentials, paths.config, paths.temporary, scratch, paths.var_log, paths.container_logs):
         folder.mkdir(parents=True, exist_ok=True)
     wanted = before.ports if before and len(before.ports) == forwarded_ports else (0,) * forwarded_ports
     listeners = [_listen(port) for port in wanted]
@@ -110,29 +110,27 @@ def _listen(port: int) -> socket.socket:
 
 def _start_supervisor(paths: RunPaths, settings: namespaces.Settings, sockets: list[int], folders: list[Path]) -> None:
     paths.control_socket.unlink(missing_ok=True)
-    unshare = ["unshare", "--net", "--mount", "--pid", "--cgroup", "--fork", "--kill-child", "--"]
-    arguments = [json.dumps(asdict(settings)), str(paths.control_socket), *(str(fd) for fd in sockets)]
+    ready, say_ready = os.pipe()
+    # setsid --fork: an orphan at once, so that nobody but init has to reap it
+    unshare = ["setsid", "--fork", "unshare", "--net", "--mount", "--pid", "--cgroup", "--fork", "--kill-child", "--"]
+    numbers = [str(fd) for fd in (say_ready, *sockets)]
+    arguments = [json.dumps(asdict(settings)), str(paths.control_socket), *numbers]
     log = paths.component_log("supervisor")
-    with log.open("ab") as output:
-        process = subprocess.Popen(
+    with os.fdopen(ready, "rb") as answer, log.open("ab") as output:
+        subprocess.run(
             [*unshare, sys.executable, "-m", "testbed.supervisor", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd="/",
             env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
-            pass_fds=sockets,
-            start_new_session=True,
+            pass_fds=[say_ready, *sockets],
             preexec_fn=lambda: cgroups.enter(folders),
+            check=True,
         )
-    wait_until(
-        lambda: process.poll() is not None or Processes(paths).supervisor_pid() is not None,
-        20,
-        "the supervisor of the namespaces",
-        interval_seconds=0.02,
-    )
-    if process.poll() is not None:
-        raise TestbedError(f"the namespaces could not be made:\n{log.read_text(errors='replace')[-1000:]}")
+        os.close(say_ready)
+        if not answer.read(1):  # the end of the file: the last process that could have written has died
+            raise TestbedError(f"the namespaces could not be made:\n{log.read_text(errors='replace')[-1000:]}")
 
 
 def _try_remove(folders: list[Path]) -> bool:

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from testbed import namespaces
@@ -133,17 +132,18 @@ class Supervisor:
 def main() -> None:
     """Prepare the namespaces that this process was started in, then serve.
 
-    Arguments: the settings of :class:`testbed.namespaces.Settings` as JSON, the path of the control socket, and the
-    numbers of the listening sockets that were opened in the machine's own network namespace.
+    Arguments: the settings of :class:`testbed.namespaces.Settings` as JSON, the path of the control socket, the number
+    of a pipe to write to when ready, and the numbers of the listening sockets that were opened in the machine's own
+    network namespace.
     """
-    settings, control_path, *sockets = sys.argv[1:]
+    settings, control_path, say_ready, *sockets = sys.argv[1:]
     namespaces.prepare(namespaces.Settings(**json.loads(settings)))
     inherited = [_move_above_standard_numbers(int(fd)) for fd in sockets]
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    pending = Path(control_path + ".pending")
-    control.bind(str(pending))
+    control.bind(control_path)
     control.listen(16)
-    pending.rename(control_path)  # it appears only when it is being listened on
+    os.write(int(say_ready), b"1")
+    os.close(int(say_ready))
     Supervisor(control, inherited).serve()
 
 
