@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.protocol import Consents, LeaveRequest, Mesh, Settings
 from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Ref
-from meshguard.model.plan import Action, Await, Check, Plan
+from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
+from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_restore
 from meshguard.ports import Clock, Cluster, Signals
 from meshguard.verify.istio_judge import IstioJudge
@@ -124,6 +125,15 @@ async def make_restore_plan(opened: Session, run: str) -> Plan:
     """Plan the way back of an open run. Raises UnknownRun or ClusterError."""
     snapshot = await opened.snapshot()
     return plan_restore(snapshot, mesh_of(snapshot), open_run_named(snapshot, run), opened.target.settings)
+
+
+async def predicted_way_back(opened: Session, plan: Plan) -> Plan:
+    """Plan the way back of an exit that has not been made, on the cluster as the exit would leave it."""
+    snapshot = await opened.snapshot()
+    after = apply_plan(plan, snapshot, RUN_PLACEHOLDER)
+    record = open_run_of(plan, after, RUN_PLACEHOLDER, owner=person(opened.target), reason="by hand")
+    left = replace(after, open_runs=(*snapshot.open_runs, record))
+    return plan_restore(left, mesh_of(snapshot), record, opened.target.settings)
 
 
 def open_run_named(snapshot: Snapshot, run: str) -> OpenRun:

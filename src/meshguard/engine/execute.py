@@ -17,9 +17,9 @@ from meshguard.engine.wait import Waited, await_until
 from meshguard.journal import events as ev
 from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import Journal
-from meshguard.journal.records import Records, RecordStatus, record_of
+from meshguard.journal.records import Records, RecordStatus, RunRecord, record_of
 from meshguard.journal.scribe import Scribe
-from meshguard.journal.state import RunState, state_of
+from meshguard.journal.state import RunState, Tally
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
 from meshguard.model.plan import Await, Direction, Phase, Plan, Step, Wave
@@ -67,7 +67,7 @@ class Executor:
         self._cluster, self._judge, self._clock = cluster, judge, clock
         self._journal, self._records = journal, records
         self._limits, self._stop = limits or Limits(), stop or StopSignal()
-        self._scribe = Scribe(journal)
+        self._scribe, self._tally = Scribe(journal), Tally(journal)
 
     async def run_phase(self, plan: Plan, name: str) -> Outcome:
         """Execute one phase of the run's plan, or the rest of it.
@@ -75,7 +75,8 @@ class Executor:
         Raises KeyError for a phase that the plan does not have, and JournalError when the journal belongs to
         another plan or cannot be written; then no further change was begun.
         """
-        phase, state = plan.phase(name), self._state_for(plan)
+        self._require(plan)
+        phase, state = plan.phase(name), self._tally.state
         if state.phases.get(name) == Result.DONE:
             return Outcome(Result.DONE, f"{phase.title}: done before", goes_on=True)
         unready = [before.name for before in plan.phases[: plan.phases.index(phase)] if before.name not in state.phases]
@@ -104,7 +105,8 @@ class Executor:
 
         Raises JournalError, ClusterError or RecordError; it can be called again then.
         """
-        state = self._state_for(plan)
+        self._require(plan)
+        state = self._tally.state
         unfinished = [phase.name for phase in plan.phases if phase.name not in state.phases]
         if unfinished:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
@@ -112,14 +114,16 @@ class Executor:
         await self._settle_undone_run(plan, state)
         await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
         status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
-        await self._records.put(record_of(plan, self._journal.entries, status))
+        await self._records.put(self._record(plan, status))
         return outcome
 
-    def _state_for(self, plan: Plan) -> RunState:
-        state = state_of(self._journal.entries)
-        if state.opened.plan_hash != plan.hash:
-            raise JournalError(f"the run {state.opened.run} was opened for another plan")
-        return state
+    def _require(self, plan: Plan) -> None:
+        opened = self._tally.state.opened
+        if opened.plan_hash != plan.hash:
+            raise JournalError(f"the run {opened.run} was opened for another plan")
+
+    def _record(self, plan: Plan, status: RecordStatus = RecordStatus.OPEN) -> RunRecord:
+        return record_of(plan, self._tally.state, self._journal.head, status)
 
     async def _execute(self, plan: Plan, phase: Phase) -> Outcome:
         identity = await self._cluster.identity()
@@ -128,19 +132,19 @@ class Executor:
         for index, wave in enumerate(phase.waves):
             if not self._is_history(phase, index, wave):
                 await self._wave(plan, phase, index, wave)
-        return _outcome_of(state_of(self._journal.entries), phase.steps, phase.title)
+        return _outcome_of(self._tally.state, phase.steps, phase.title)
 
     def _is_history(self, phase: Phase, index: int, wave: Wave) -> bool:
         """A wave that is settled and was followed by another; the conditions it waited for may hold no longer."""
-        state = state_of(self._journal.entries)
+        state = self._tally.state
         return state.waves.get(phase.name, 0) > index and all(state.state_of(s.id).settled for s in wave.steps)
 
     async def _wave(self, plan: Plan, phase: Phase, index: int, wave: Wave) -> None:
         self._heed_stop(phase)
-        state = state_of(self._journal.entries)
+        state = self._tally.state
         pending = [step for step in wave.steps if not state.state_of(step.id).settled]
         if pending:
-            await self._records.put(record_of(plan, self._journal.entries).starting(step.id for step in pending))
+            await self._records.put(self._record(plan).starting(step.id for step in pending))
         await self._scribe.record(ev.WaveStarted(phase.name, index))
         undoing = plan.direction is Direction.RESTORE
         effects = await self._write(pending, state.opened.run, undoing=undoing)
@@ -212,7 +216,7 @@ class Executor:
         if outcome.cause is Cause.UNREACHABLE:
             return outcome
         try:
-            await self._records.put(record_of(plan, self._journal.entries))
+            await self._records.put(self._record(plan))
         except ClusterError as error:
             behind = refused(error, "the record in the cluster could not be brought up to date")
             if outcome.goes_on:

@@ -14,6 +14,7 @@ from meshguard.journal.events import PhaseShape, RunOpened, RunResumed
 from meshguard.journal.journal import Journal
 from meshguard.journal.records import Records, record_of
 from meshguard.journal.rundir import RunDir
+from meshguard.journal.state import state_of
 from meshguard.model.plan import Phase, Plan
 from meshguard.ports import Clock, ClusterError
 
@@ -45,7 +46,7 @@ async def open_run(plan: Plan, opening: Opening, runs: Path, records: Records, c
             opened = _opened(plan, opening, folder.run)
             journal.reserve(room_for(plan.phases))
             journal.append([opened])
-            await records.put(record_of(plan, journal.entries))
+            await records.put(record_of(plan, state_of(journal.entries), journal.head))
     except (JournalError, ClusterError):
         shutil.rmtree(folder.path)
         raise

@@ -71,6 +71,10 @@ class Journal:
         """Everything that was written, oldest first."""
         return tuple(self._entries)
 
+    def after(self, seq: int) -> tuple[Entry, ...]:
+        """The entries after the one with this number."""
+        return tuple(self._entries[seq:])
+
     @property
     def head(self) -> Head:
         """Where the chain stands."""

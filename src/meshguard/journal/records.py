@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
-from meshguard.journal.entries import Entry, Head
+from meshguard.journal.entries import Head
 from meshguard.journal.errors import RecordError
-from meshguard.journal.state import StepState, state_of
+from meshguard.journal.state import RunState, StepState
 from meshguard.model.change import Change
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.plan import Direction, Plan, Step
@@ -121,10 +121,8 @@ def _paths(step: Step) -> tuple[tuple[str, ...], ...]:
     return (*(change.path for change in step.changes), *([_CREATED] if step.manifest is not None else []))
 
 
-def record_of(plan: Plan, entries: Iterable[Entry], status: RecordStatus = RecordStatus.OPEN) -> RunRecord:
-    """Make the record of a run from its plan and its journal. Raises JournalError for a journal without opening."""
-    entries = tuple(entries)
-    state = state_of(entries)
+def record_of(plan: Plan, state: RunState, head: Head, status: RecordStatus = RecordStatus.OPEN) -> RunRecord:
+    """Make the record of a run from its plan and from where its journal stands."""
     return RunRecord(
         run=state.opened.run,
         plan=plan,
@@ -132,9 +130,9 @@ def record_of(plan: Plan, entries: Iterable[Entry], status: RecordStatus = Recor
         reason=state.opened.reason,
         started=state.opened_at,
         status=status,
-        head=entries[-1].head,
+        head=head,
         states={step_id: mark.state for step_id, mark in state.steps.items()},
-        phases=state.phases,
+        phases=dict(state.phases),
         uids={step_id: mark.created_uid for step_id, mark in state.steps.items() if mark.created_uid},
         fingerprints=state.opened.fingerprints,
     )

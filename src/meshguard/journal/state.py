@@ -9,6 +9,7 @@ from enum import StrEnum
 from meshguard.journal import events as ev
 from meshguard.journal.entries import Entry
 from meshguard.journal.errors import JournalError
+from meshguard.journal.journal import Journal
 from meshguard.model.plan import Step
 
 
@@ -92,11 +93,28 @@ def state_of(entries: Iterable[Entry]) -> RunState:
     state = RunState(first.event, first.at, first.at)
     for entry in rest:
         _take(state, entry)
-        state.latest_at = entry.at
     return state
 
 
+class Tally:
+    """The sum of a journal that is being written; each entry is added once, whatever the run's size."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Raises JournalError when the journal does not begin with the opening of a run."""
+        self._journal = journal
+        self._state, self._seq = state_of(journal.entries), journal.head.seq
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands now."""
+        for entry in self._journal.after(self._seq):
+            _take(self._state, entry)
+            self._seq = entry.seq
+        return self._state
+
+
 def _take(state: RunState, entry: Entry) -> None:
+    state.latest_at = entry.at
     match entry.event:
         case ev.PhaseStarted(phase):
             state.phase, state.ending = phase, None

@@ -48,7 +48,7 @@ class IstioJudge:
 
     def __init__(self, cluster: Cluster, signals: Signals, clock: Clock, mesh: MeshConfig) -> None:
         self._cluster, self._signals, self._clock, self._mesh = cluster, signals, clock, mesh
-        self._watches: dict[Await, Watch] = {}
+        self._watches: dict[tuple[str, ...], Watch] = {}
         self._checks: Mapping[Check, Callable[[Await], Awaitable[Verdict]]] = {
             Check.INJECTION: self._injection,
             Check.INBOUND: self._inbound,
@@ -220,7 +220,7 @@ class IstioJudge:
         callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
         facts, unseen = await self._proxies(callers, ["counters"], awaited.subject)
         watch = self._watches.setdefault(
-            awaited, Watch(frozenset(awaited.subject), float(awaited.expect["watchSeconds"]), self._clock.now())
+            awaited.subject, Watch(frozenset(awaited.subject), float(awaited.expect["watchSeconds"]), self._clock.now())
         )
         missing = watch.observe(facts, self._clock.now())
         return Verdict(

@@ -16,7 +16,8 @@ options:
   context: {description: Context of the kubeconfig., type: str, default: ""}
   namespaces: {description: The namespaces that leave., type: list, elements: str, default: []}
   of_run: {description: The run that a restore undoes., type: str, default: ""}
-  accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str, default: []}
+  accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str,
+           default: []}
   reason: {description: Why., type: str, default: ""}
   confirm: {description: "The context's name, as consent to the plan.", type: str, default: ""}
   settings: {description: "kubeconfig, config, as_user, as_groups.", type: dict, default: {}}

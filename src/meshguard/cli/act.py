@@ -1,0 +1,157 @@
+"""Commands that change the cluster, after a printed plan, an explicit context, a reason and consent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meshguard.cli import options
+from meshguard.cli.options import Where
+
+if TYPE_CHECKING:
+    from meshguard.app import Session, Target
+    from meshguard.journal.rundir import RunDir
+    from meshguard.model.plan import Plan
+
+reason = click.option("--reason", default="", help="Why; it is written into the journal and the record. Required.")
+yes = click.option("--yes", is_flag=True, help="Consent to the plan without being asked; needed where nobody is.")
+check = click.option("--check", is_flag=True, help="Let the playbook show by dry run what it would write.")
+
+
+@click.command("exit")
+@options.where
+@options.namespaces
+@options.consents
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Execute exactly this plan.")
+@reason
+@yes
+@check
+def exit_(
+    where: Where,
+    namespaces: tuple[str, ...],
+    accept: tuple[str, ...],
+    plan_file: Path | None,
+    reason: str,
+    yes: bool,
+    check: bool,
+) -> None:
+    """Take namespaces out of the mesh."""
+    from meshguard.cli import planfile
+
+    _require(where, reason)
+    approved = planfile.read(plan_file) if plan_file else None
+    if approved and (namespaces or accept):
+        raise click.UsageError("a plan file has its own scope and consents; give either --plan or -n and --accept-...")
+    scope = approved.namespaces if approved else namespaces
+    consents = approved.consents if approved else accept
+    target = where.target()
+    if check:
+        extra = {"namespaces": list(scope), "accept": list(consents)}
+        sys.exit(_check(where, target, "exit", extra))
+    folder = asyncio.run(_begin_exit(target, scope, consents, approved, reason, yes=yes))
+    sys.exit(_execute(folder, where, target))
+
+
+@click.command()
+@click.argument("run")
+@options.where
+@reason
+@yes
+@check
+def restore(run: str, where: Where, reason: str, yes: bool, check: bool) -> None:
+    """Bring back what RUN took out, exactly."""
+    _require(where, reason)
+    target = where.target()
+    if check:
+        sys.exit(_check(where, target, "restore", {"of_run": run}))
+    folder = asyncio.run(_begin_restore(target, run, reason, yes=yes))
+    sys.exit(_execute(folder, where, target))
+
+
+def _require(where: Where, reason: str) -> None:
+    if not where.context:
+        raise click.UsageError("a mutation needs an explicit --context")
+    if not reason:
+        raise click.UsageError("a mutation needs a --reason")
+
+
+async def _begin_exit(
+    target: Target, scope: Sequence[str], accept: Sequence[str], approved: Plan | None, reason: str, *, yes: bool
+) -> RunDir:
+    from meshguard import app
+    from meshguard.cli import planfile
+    from meshguard.consent import consents_from
+
+    async with app.session(target) as opened:
+        if approved:
+            identity = await opened.cluster.identity()
+            planfile.check_cluster(approved, identity.uid, identity.context)
+        plan = await app.make_exit_plan(opened, scope, consents_from(accept))
+        if approved:
+            planfile.check_fresh(approved, plan)
+        return await _begin(opened, plan, reason, yes=yes)
+
+
+async def _begin_restore(target: Target, run: str, reason: str, *, yes: bool) -> RunDir:
+    from meshguard import app
+
+    async with app.session(target) as opened:
+        return await _begin(opened, await app.make_restore_plan(opened, run), reason, yes=yes)
+
+
+async def _begin(opened: Session, plan: Plan, reason: str, *, yes: bool) -> RunDir:
+    from meshguard import app
+    from meshguard.cli import render
+    from meshguard.consent import ConsentError, settle
+
+    print(render.plan_text(plan))
+    settle(plan)
+    lacking = await app.missing_rights(opened, plan)
+    if lacking:
+        raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
+    if not yes:
+        await asyncio.to_thread(_ask, plan.context)
+    return await app.begin(opened, plan, reason)
+
+
+def _ask(context: str) -> None:
+    from meshguard.consent import ConsentError
+
+    if not sys.stdin.isatty():
+        raise ConsentError("nothing was changed: nobody is there to consent; give --yes")
+    typed = click.prompt(
+        f"\nType the cluster's name ({context}) to carry out this plan", default="", show_default=False
+    )
+    if typed != context:
+        raise ConsentError("nothing was changed: the cluster's name was not confirmed")
+
+
+def _execute(folder: RunDir, where: Where, target: Target) -> int:
+    from meshguard.cli import runner
+    from meshguard.cli.codes import Exit
+    from meshguard.model.plan import Direction
+
+    plan = folder.read_plan()
+    print(f"\nrun {folder.run} opened; journal: {folder.journal}", file=sys.stderr)
+    extravars = {"context": plan.context, "meshguard": runner.settings_of(target, where.config)}
+    code = runner.execute(folder, plan.direction, extravars)
+    if plan.direction is Direction.EXIT:
+        print(f"to come back: meshguard restore {folder.run} --context {plan.context} --reason ...", file=sys.stderr)
+    elif code is not Exit.DONE:
+        print(f"look at it: meshguard runs show {folder.run}", file=sys.stderr)
+    return int(code)
+
+
+def _check(where: Where, target: Target, playbook: str, extra: dict[str, Any]) -> int:
+    from meshguard.cli import runner
+    from meshguard.cli.codes import Exit
+    from meshguard.model.plan import Direction
+
+    settings = runner.settings_of(target, where.config)
+    extravars = {"context": where.context, "meshguard": settings, **extra}
+    return int(Exit.REFUSED if runner.show_what_would_change(Direction(playbook), extravars) else Exit.DONE)

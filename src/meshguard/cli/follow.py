@@ -1,0 +1,54 @@
+"""Shows how far a run has come, by following its journal: one rewritten line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TextIO
+
+from meshguard.engine.progress import Progress
+
+
+class ProgressView:
+    """Prints a Progress whenever it says something new."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream, self._live = stream, stream.isatty()
+        self._said = ""
+
+    def show(self, progress: Progress) -> None:
+        """Print the progress, if it says something new."""
+        text = self._live_line(progress) if self._live else plain_line(progress)
+        if text == self._said:
+            return
+        self._said = text
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write("\r\x1b[2K" + text[:width])
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the live line behind."""
+        if self._live and self._said:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _live_line(self, progress: Progress) -> str:
+        return f"{progress.elapsed_s:4.0f} s  {plain_line(progress)}"
+
+
+def plain_line(progress: Progress) -> str:
+    """`restart (4 of 5), wave 1 of 1, 3 of 7 steps: waiting for ... (2 of 3): cart has old pods`."""
+    parts = [f"{progress.phase or 'beginning'} ({progress.phase_number} of {progress.phases})"]
+    if progress.waves > 1:
+        parts.append(f"wave {progress.wave} of {progress.waves}")
+    parts.append(f"{progress.done} of {progress.steps} steps")
+    line = ", ".join(parts)
+    if progress.ended:
+        return f"{line}: {progress.ended}"
+    waiting = [
+        f"{a.sentence} ({a.done} of {a.total})" + (f": {a.missing[0]}" if a.missing else "") for a in progress.awaiting
+    ]
+    return f"{line}: waiting until {'; '.join(waiting)}" if waiting else line

@@ -1,0 +1,96 @@
+"""Options that many commands share, and the Target that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from meshguard.app import Target
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Where:
+    """The cluster and the configuration that a person named on the command line."""
+
+    context: str | None
+    kubeconfig: str | None
+    config: Path | None
+    as_user: str
+    as_groups: tuple[str, ...]
+
+    def target(self) -> Target:
+        """Load the configuration and return the target. Raises config.ConfigError."""
+        from meshguard import config
+        from meshguard.app import Target
+
+        loaded = config.load(self.config)
+        return Target(self.context, self.kubeconfig, self.as_user, self.as_groups, loaded.config)
+
+
+def where(command: F) -> F:
+    """Add the options that say which cluster, as whom; the command gets one argument `where`."""
+
+    def wrapped(
+        context: str | None,
+        kubeconfig: str | None,
+        config: Path | None,
+        as_user: str,
+        as_groups: tuple[str, ...],
+        **rest: Any,
+    ) -> Any:
+        return command(where=Where(context, kubeconfig, config, as_user, as_groups), **rest)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    for option in (
+        click.option("--context", help="Context of the kubeconfig; mutations need it."),
+        click.option("--kubeconfig", type=click.Path(), help="Kubeconfig file; what kubectl takes by default."),
+        click.option("--config", type=click.Path(path_type=Path), help="meshguard.yaml to use."),
+        click.option("--as", "as_user", default="", help="Impersonate this user."),
+        click.option("--as-group", "as_groups", multiple=True, help="Impersonate this group; needs --as."),
+    ):
+        wrapped = option(wrapped)
+    params = getattr(command, "__click_params__", [])
+    wrapped.__click_params__ = [*params, *getattr(wrapped, "__click_params__", [])]  # type: ignore[attr-defined]
+    return wrapped  # type: ignore[return-value]
+
+
+namespaces = click.option("-n", "--namespace", "namespaces", multiple=True, help="A namespace; repeat for several.")
+output = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
+)
+
+
+def consents(command: F) -> F:
+    """Add the consents; the command gets them as `accept`, in the words of the options."""
+    names = (
+        ("--accept-authz-loss", True, "Rules that admit leaving callers by identity lose that condition."),
+        ("--accept-fail-open", True, "Leaving servers lose the policies that their sidecars enforce."),
+        ("--accept-authz-rule", False, "NS/POLICY#RULE whose change of meaning is acceptable; repeatable."),
+        ("--accept-interruption", False, "NS/WORKLOAD or NS/WORKLOAD:PORT that may be interrupted; repeatable."),
+    )
+
+    def wrapped(**given: Any) -> Any:
+        accept: list[str] = []
+        for option, is_flag, _ in names:
+            value = given.pop(option.removeprefix("--").replace("-", "_"))
+            if is_flag:
+                accept += [option] if value else []
+            else:
+                accept += [f"{option} {item}" for item in value]
+        return command(accept=tuple(accept), **given)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    for option, is_flag, text in names:
+        decorate = (
+            click.option(option, is_flag=True, help=text) if is_flag else click.option(option, multiple=True, help=text)
+        )
+        wrapped = decorate(wrapped)
+    wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *wrapped.__click_params__]  # type: ignore[attr-defined]
+    return wrapped  # type: ignore[return-value]

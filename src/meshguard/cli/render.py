@@ -1,0 +1,87 @@
+"""How plans, findings and tables look on a terminal: plain text, 80 columns where it can be, no colour needed."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from meshguard.model.findings import Finding
+from meshguard.model.plan import API_VERSION, Action, Plan, Step
+
+WIDTH = 100
+_MARKS = {"blocks": "✗ blocks", "warns": "! warns", "tells": "· tells"}
+
+
+def as_json(kind: str, body: Mapping[str, Any]) -> str:
+    """Return a public JSON document."""
+    return json.dumps({"apiVersion": API_VERSION, "kind": kind, **body}, indent=2, sort_keys=False)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay rows out in columns that are as wide as their widest cell."""
+    lines = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the plan as sentences, in the order in which it will be done."""
+    out = [
+        f"Plan: {plan.direction.value} {', '.join(plan.namespaces)}  (mesh {plan.mesh}, context {plan.context})",
+        f"Hash: {plan.hash}",
+        "",
+    ]
+    number = 0
+    for phase in plan.phases:
+        out.append(f"{phase.name.upper()}: {phase.title}")
+        for wave in phase.waves:
+            for step in wave.steps:
+                number += 1
+                out += _step_lines(number, step)
+            out += [_wrapped("     wait: ", f"{a.sentence} (at most {a.deadline_s:.0f} s)") for a in wave.awaits]
+    out += _listed("Before you consent", plan.notes)
+    out += _listed("Left alone", [f"{name}: {why}" for name, why in plan.excluded.items()])
+    out += _listed("Accepted", plan.consents)
+    if plan.findings:
+        out += ["", "Findings", findings_text(plan.findings)]
+    return "\n".join(out)
+
+
+def _step_lines(number: int, step: Step) -> list[str]:
+    lines = [_wrapped(f"{number:4d}. ", step.sentence), _wrapped("      why: ", step.why)]
+    if step.action is Action.CHANGE:
+        lines += [_wrapped("      set: ", change.describe()) for change in step.changes]
+    return lines
+
+
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    members = list(items)
+    return ["", title, *(_wrapped("  - ", item) for item in members)] if members else []
+
+
+def findings_text(findings: Iterable[Finding]) -> str:
+    """Return the findings, what blocks first."""
+    order = {"blocks": 0, "warns": 1, "tells": 2}
+    lines = []
+    for finding in sorted(findings, key=lambda f: (f.accepted, order[f.code.severity.value], f.code.id, f.object)):
+        mark = "✓ accepted" if finding.accepted else _MARKS[finding.code.severity.value]
+        lines.append(_wrapped(f"  {mark:<10} {finding.code.id} ", f"{finding.object}: {finding.detail}"))
+        if finding.blocks:
+            lines.append(_wrapped("             consequence: ", finding.code.consequence))
+            lines.append(_wrapped("             remedy: ", finding.code.remedy))
+            if finding.code.consent:
+                lines.append(_wrapped("             or accept: ", finding.code.consent))
+    return "\n".join(lines)
+
+
+def _wrapped(first: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

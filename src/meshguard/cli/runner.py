@@ -1,0 +1,153 @@
+"""Runs a playbook through ansible-runner, shows its progress, and stops it safely when the person wants that."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from meshguard.app import Target
+from meshguard.cli import codes
+from meshguard.cli.follow import ProgressView
+from meshguard.clock import WallClock
+from meshguard.engine.progress import progress_of
+from meshguard.engine.stop import StopSignal
+from meshguard.journal import events
+from meshguard.journal.journal import read_entries
+from meshguard.journal.rundir import RunDir
+from meshguard.journal.state import state_of
+from meshguard.model.plan import Direction
+
+_LOOK_S = 0.25
+"""How often the journal is looked at for progress."""
+
+
+def playbook(direction: Direction) -> Path:
+    """The playbook for a direction, in the checkout or in the installed package."""
+    return Path(str(files("meshguard") / "playbooks" / f"{direction.value}.yml"))
+
+
+def settings_of(target: Target, config_file: Path | None) -> dict[str, Any]:
+    """What the modules need to open the same cluster as the same person."""
+    return {
+        "kubeconfig": str(Path(target.kubeconfig).resolve()) if target.kubeconfig else "",
+        "config": str(config_file.resolve()) if config_file else "",
+        "as_user": target.as_user,
+        "as_groups": list(target.as_groups),
+    }
+
+
+def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any]) -> codes.Exit:
+    """Run the playbook for an open run until its end; return the exit code that its journal says.
+
+    The first interrupt asks the run to stop at a safe point, a second one ends the playbook's own process group.
+    """
+    run = _Playbook(folder, playbook(direction), {**extravars, "run": folder.run})
+    view = ProgressView()
+    with _interrupts(run):
+        thread = threading.Thread(target=run.start, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_LOOK_S)
+            view.show(progress_of(read_entries(folder.journal), WallClock().wall()))
+    view.close()
+    return _verdict(folder, run)
+
+
+class _Playbook:
+    """A playbook under ansible-runner; its own output goes to a file of the run."""
+
+    def __init__(self, folder: RunDir, path: Path, extravars: Mapping[str, Any]) -> None:
+        self.folder, self._path, self._extravars = folder, path, extravars
+        self.cancelled = False
+        self.output = folder.path / "ansible"
+
+    def start(self) -> None:
+        """Run it to its end."""
+        import ansible_runner
+
+        self.output.mkdir(mode=0o700, exist_ok=True)
+        ansible_runner.run(
+            private_data_dir=str(self.output),
+            playbook=str(self._path),
+            inventory="localhost,",
+            extravars=dict(self._extravars),
+            envvars=ANSIBLE_SETTINGS,
+            quiet=True,
+            cancel_callback=lambda: self.cancelled,
+        )
+
+    def ask_to_stop(self) -> None:
+        """Let the run stop at the next safe point."""
+        StopSignal(self.folder.stop).request()
+
+
+#: Our playbooks are quiet, without colours, and run with the interpreter that runs meshguard.
+ANSIBLE_SETTINGS = {
+    "ANSIBLE_NOCOLOR": "1",
+    "ANSIBLE_LOCALHOST_WARNING": "False",
+    "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
+    "ANSIBLE_RETRY_FILES_ENABLED": "False",
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+}
+
+
+def show_what_would_change(direction: Direction, extravars: Mapping[str, Any]) -> int:
+    """Run the playbook with `--check --diff`, its output on the terminal; return Ansible's exit code."""
+    command = ["ansible-playbook", str(playbook(direction)), "--check", "--diff", "-e", json.dumps(dict(extravars))]
+    return subprocess.run(command, env={**os.environ, **ANSIBLE_SETTINGS}, check=False).returncode
+
+
+class _interrupts:  # noqa: N801 - reads as a statement where it is used
+    """While it is entered, SIGINT asks the run to stop, and a second one ends the playbook."""
+
+    def __init__(self, run: _Playbook) -> None:
+        self._run, self._count = run, 0
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGINT, self._interrupted)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._run.ask_to_stop()
+            print("\nstopping at the next safe point; press Ctrl-C again to end at once", file=sys.stderr)
+        else:
+            self._run.cancelled = True
+
+
+def _verdict(folder: RunDir, run: _Playbook) -> codes.Exit:
+    state = state_of(read_entries(folder.journal))
+    match state.ending:
+        case events.RunFinished(outcome, sentence):
+            print(sentence, file=sys.stderr)
+            return codes.of_ending(outcome, "")
+        case events.Failed(outcome=outcome, sentence=sentence, cause=cause, missing=missing):
+            print("; ".join([sentence, *missing[:5]]), file=sys.stderr)
+            return codes.of_ending(outcome, cause)
+        case events.Stopped(outcome=outcome, sentence=sentence):
+            print("; ".join([sentence, *(c.sentence for c in state.conflicts.values())]), file=sys.stderr)
+            return codes.of_ending(outcome, "")
+    if run.cancelled:
+        print("ended at once; the journal tells how far the run came", file=sys.stderr)
+        return codes.Exit.STOPPED
+    print(f"the playbook ended before the run did: {_last_words(run.output)}", file=sys.stderr)
+    return codes.Exit.DEFECT
+
+
+def _last_words(output: Path) -> str:
+    logs = sorted(output.glob("artifacts/*/stdout"), key=lambda path: path.stat().st_mtime)
+    lines = logs[-1].read_text().splitlines() if logs else []
+    told = [line for line in lines if "msg" in line or "ERROR" in line]
+    return (told or lines or ["it printed nothing"])[-1].strip()
