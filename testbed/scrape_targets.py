@@ -24,7 +24,7 @@ def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for pod in pods:
         address = pod.get("status", {}).get("podIP")
-        if not address:
+        if not address or pod["status"].get("phase") in ("Succeeded", "Failed"):
             continue
         labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
         containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import cgroups
-from testbed.paths import cache_root
+from testbed.api import Testbed
+from testbed.paths import PACKAGE, cache_root
+from testbed.waiting import wait_until
 
 _FOLDERS = (
     "/etc",
@@ -79,6 +83,27 @@ def processes_of(name: str) -> dict[int, str]:
             if any(mark in text for mark in marks):
                 found[int(folder.name)] = text
     return found
+
+
+def kill_all(name: str) -> None:
+    """Send SIGKILL to every process of a testbed, in no particular order, and wait until they have gone."""
+    for pid in processes_of(name):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # its pid namespace died with the first one
+    wait_until(lambda: not processes_of(name), 60, "the killed processes to go")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m testbed`` as a person would."""
+    argv = [sys.executable, "-m", "testbed", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=PACKAGE.parent)
+
+
+def identity_of(cluster: Testbed) -> str:
+    """Return what tells this cluster from any other: the UID of its kube-system namespace."""
+    return cluster.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
 
 
 def _cgroups(name: str) -> list[str]:
