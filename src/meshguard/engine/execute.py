@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,7 @@ from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, Tally
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
-from meshguard.model.plan import Await, Direction, Phase, Plan, Step, Wave
+from meshguard.model.plan import Await, Check, Direction, Phase, Plan, Step, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Clock, Cluster, ClusterError
 
@@ -154,7 +154,8 @@ class Executor:
                 f"{phase.title}: stopped before the next wave, because somebody else changed what the plan is for"
             )
             raise _Halt(Outcome(Result.PARTIAL, sentence, conflicts=conflicts))
-        await self._see(phase, index, wave.awaits)
+        left = {str(conflict.object) for conflict in self._tally.state.conflicts.values()}
+        await self._see(phase, index, tuple(_of_the_rest(awaited, left) for awaited in wave.awaits))
 
     async def _write(self, steps: Iterable[Step], run: str, *, undoing: bool) -> list[Effect]:
         """Do the steps concurrently; after a failure those that have begun are ended, and no other is begun."""
@@ -241,6 +242,13 @@ def _left_by_plan(plan: Plan) -> tuple[Finding, ...]:
 
 def _stopped(phase: Phase) -> _Halt:
     return _Halt(Outcome(Result.STOPPED, f"{phase.title}: stopped at a safe point, as asked"))
+
+
+def _of_the_rest(awaited: Await, left: Collection[str]) -> Await:
+    """The condition without objects that were left alone: they are not as they were, and that is said already."""
+    if awaited.check is not Check.IDENTICAL:
+        return awaited
+    return replace(awaited, subject=tuple(ref for ref in awaited.subject if ref not in left))
 
 
 def _outcome_of(state: RunState, steps: Iterable[Step], title: str, left: Iterable[Finding] = ()) -> Outcome:

@@ -12,6 +12,7 @@ from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import in_use, read_entries
 from meshguard.journal.rundir import RunDir, all_runs
 from meshguard.journal.state import AwaitMark, RunState, StepMark, state_of
+from meshguard.model.plan import Direction
 
 
 class RunStatus(StrEnum):
@@ -114,4 +115,4 @@ def _summary(folder: RunDir) -> RunSummary:
 def _status(state: RunState) -> RunStatus:
     if not state.finished:
         return RunStatus.UNFINISHED
-    return RunStatus.OPEN if state.opened.direction == "exit" else RunStatus.FINISHED
+    return RunStatus.OPEN if state.opened.direction == Direction.EXIT else RunStatus.FINISHED

@@ -1,0 +1,50 @@
+"""Progress is read off the journal, by whoever wants to watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meshguard.engine.progress import Progress, progress_of
+from meshguard.journal.journal import read_entries
+from meshguard.model.verdict import Truth, Verdict
+from tests.fakes.judge import YES, FakeJudge
+from tests.fakes.world import World, exit_plan
+
+HALF = Verdict(Truth.NO, 1, 2, ("pod b",), "envoy config_dump")
+
+
+def test_it_tells_phase_wave_steps_and_what_is_awaited(tmp_path: Path) -> None:
+    judge = FakeJudge(YES, YES, HALF, HALF, HALF, YES)
+    world, plan = World(tmp_path, judge=judge), exit_plan()
+    folder = world.begin(plan)
+    seen: list[Progress] = []
+    judge.on_look = lambda: seen.append(progress_of(read_entries(folder.journal), world.clock.wall()))
+    world.run(folder, plan)
+
+    waiting = seen[4]
+    assert (waiting.phase, waiting.title, waiting.phase_number, waiting.phases) == ("restart", "Restart", 3, 4)
+    assert (waiting.wave, waiting.waves) == (1, 2)
+    assert (waiting.phase_done, waiting.phase_steps, waiting.done, waiting.steps) == (1, 2, 4, 5)
+    (condition,) = waiting.awaiting
+    assert (condition.sentence, condition.done, condition.total) == ("ledger is out", 1, 2)
+    assert (condition.missing, condition.waiting_s, condition.deadline_s) == (("pod b",), 1.0, 60.0)
+    assert (waiting.elapsed_s, waiting.ended) == (1.0, "")
+    assert waiting.to_json()["wave"] == {"number": 1, "of": 2}
+
+
+def test_it_tells_how_the_run_ended_and_time_stands_still_then(tmp_path: Path) -> None:
+    world, plan = World(tmp_path, judge=FakeJudge(HALF)), exit_plan()
+    folder = world.begin(plan)
+    world.run(folder, plan)
+    entries, ended_after = read_entries(folder.journal), world.clock.seconds
+    world.clock.seconds += 1000
+    progress = progress_of(entries, world.clock.wall())
+    assert (progress.ended, progress.elapsed_s) == ("verification-failed", ended_after)
+    assert progress.sentence.startswith("Relax: not seen")
+    assert progress.awaiting[0].missing == ("pod b",)
+
+
+def test_before_the_first_phase_everything_is_still_to_be_done(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    progress = progress_of(read_entries(world.begin(plan).journal), world.clock.wall())
+    assert (progress.phase_number, progress.wave, progress.done, progress.steps) == (0, 0, 0, 5)
