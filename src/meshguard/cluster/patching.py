@@ -8,9 +8,10 @@ from typing import Any
 from meshguard.model.change import ABSENT, Change, FieldConflict, read, write
 
 Operation = dict[str, Any]
+Patch = list[Operation]
 
 
-def json_patch(doc: Mapping[str, Any], changes: Iterable[Change], uid: str = "") -> tuple[list[Operation], bool]:
+def json_patch(doc: Mapping[str, Any], changes: Iterable[Change], uid: str = "") -> tuple[Patch, bool]:
     """Return the operations that make `changes` on an object that looks like `doc`, and whether they change anything.
 
     `doc` decides which parents have to be made; the `test` operations make the server refuse when the object
@@ -18,7 +19,7 @@ def json_patch(doc: Mapping[str, Any], changes: Iterable[Change], uid: str = "")
     tested only. The server answers a `test` for null on a missing field, but not below a missing parent.
     Raises FieldConflict when `doc` holds neither the expected nor the wanted value.
     """
-    operations: list[Operation] = [_op("test", ("metadata", "uid"), uid)] if uid else []
+    operations: Patch = [_op("test", ("metadata", "uid"), uid)] if uid else []
     changed = False
     for change in changes:
         found = read(doc, change.path)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from meshguard.cluster.concurrency import all_of
 from meshguard.cluster.errors import Expired, NotFound
 from meshguard.cluster.requests import JSON, Requests
 from meshguard.cluster.trimming import trimmed
@@ -82,7 +82,7 @@ class Reader:
         """List a kind everywhere, or by one call each in some namespaces; an absent optional kind is empty."""
         table_row = KINDS[kind]
         try:
-            lists = await asyncio.gather(*(self.list_all(table_row, ns) for ns in sorted(namespaces) or ("",)))
+            lists = await all_of(self.list_all(table_row, space) for space in sorted(namespaces) or ("",))
         except NotFound:
             if table_row.optional:
                 return ()
@@ -91,8 +91,8 @@ class Reader:
 
     async def identity(self, context: str) -> ClusterIdentity:
         """Say which cluster this is. Raises Unreachable or Forbidden."""
-        namespace, version = await asyncio.gather(
-            self._requests.read(KINDS["Namespace"].path(name="kube-system")), self._requests.read("/version")
+        namespace, version = await all_of(
+            self._requests.read(path) for path in (KINDS["Namespace"].path(name="kube-system"), "/version")
         )
         return ClusterIdentity(
             namespace["metadata"]["uid"], context, self._requests.server, str(version.get("gitVersion", ""))
@@ -103,7 +103,7 @@ class Reader:
         before = self._requests.sent
         taken_at = self._requests.clock.wall()
         wanted = list(_snapshot_lists())
-        results = await asyncio.gather(*(self._list_or_reason(kind, namespace) for kind, namespace in wanted))
+        results = await all_of(self._list_or_reason(kind, namespace) for kind, namespace in wanted)
         resources: dict[Ref, Resource] = {}
         blind: dict[str, str] = {}
         for (kind, namespace), result in zip(wanted, results, strict=True):

@@ -14,9 +14,10 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from multidict import CIMultiDict
 
+from meshguard.cluster.answers import Answer, refusal, seconds
 from meshguard.cluster.credentials import Access
-from meshguard.cluster.errors import Conflict, Expired, Invalid, NotFound, Undecided
-from meshguard.ports import Clock, ClusterError, Forbidden, Rejected, Unreachable
+from meshguard.cluster.errors import ConfigError, Undecided
+from meshguard.ports import Clock, Forbidden, Unreachable
 
 Query = Sequence[tuple[str, str]]
 
@@ -41,32 +42,15 @@ class Patience:
     longest_pause_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said."""
+_SHORTEST_ATTEMPT_S = 0.05
 
-    status: int
-    body: bytes
-    retry_after_s: float | None
 
-    @property
-    def ok(self) -> bool:
-        """A success, body and all."""
-        return 200 <= self.status < 300
+class _Again(Exception):
+    """This attempt did not help; after a pause another one may."""
 
-    def json(self) -> Any:
-        """Return the body as a document."""
-        return json.loads(self.body)
-
-    def said(self) -> str:
-        """The server's own words."""
-        try:
-            document = json.loads(self.body)
-        except ValueError:
-            document = None
-        if isinstance(document, dict) and document.get("message"):
-            return str(document["message"])
-        return self.body[:200].decode(errors="replace").strip() or f"HTTP {self.status}"
+    def __init__(self, trouble: str, wait_s: float | None = None) -> None:
+        super().__init__(trouble)
+        self.wait_s = wait_s
 
 
 class Requests:
@@ -126,10 +110,13 @@ class Requests:
         return CIMultiDict([*self._headers, *authentication.items(), *(more or {}).items()])
 
     async def renew(self, seen: int) -> None:
-        """Fetch new credentials, unless somebody has done so since renewal number `seen`. Raises ConfigError."""
+        """Fetch new credentials, unless somebody has done so since renewal number `seen`. Raises Forbidden."""
         async with self._renewing:
             if self._renewals == seen:
-                fresh = await self.access.client()
+                try:
+                    fresh = await self.access.client()
+                except ConfigError as error:
+                    raise Forbidden(f"the credentials have expired and cannot be renewed: {error}") from error
                 self._retired.append(self.client)
                 self.client = fresh
                 self._renewals += 1
@@ -140,92 +127,73 @@ class Requests:
         return self._renewals
 
     async def _send(
-        self, method: str, path: str, query: Query, headers: dict[str, str], body: Any, *, repeatable: bool
+        self, method: str, path: str, query: Query, headers: Mapping[str, str], body: Any, *, repeatable: bool
     ) -> Any:
-        started, first_contact = self.clock.now(), not self._answered
-        deadline = started + (self.patience.first_contact_s if first_contact else self.patience.total_s)
-        pause, renewed = self.patience.first_pause_s, False
-        what = f"{method} {path}"
+        started, pause, renewed = self.clock.now(), self.patience.first_pause_s, False
+        deadline = started + (self.patience.total_s if self._answered else self.patience.first_contact_s)
         while True:
             seen = self._renewals
-            trouble: str
-            wait = pause * random.uniform(0.5, 1.0)
             try:
-                answer = await self._attempt(method, path, query, headers, body, deadline - self.clock.now())
-            except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-                raise Unreachable(f"{self.server} cannot be trusted: {error}") from error
-            except aiohttp.ClientConnectorError as error:
-                if first_contact:
-                    raise Unreachable(f"{self.server} cannot be reached: {error.os_error or error}") from error
-                trouble = f"no connection ({error.os_error or error})"
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                trouble = f"no answer ({_words(error)})"
-                if not repeatable:
-                    raise Undecided(f"{what}: {trouble}; it may have happened or not") from error
-            else:
-                self._answered = True
-                if answer.ok:
-                    return answer.json()
+                answer = await self._attempt(
+                    method, path, query, headers, body, deadline - self.clock.now(), repeatable
+                )
                 if answer.status == 401 and not renewed:
                     await self.renew(seen)
                     renewed = True
                     continue
-                if answer.status == 429:
-                    wait = wait if answer.retry_after_s is None else answer.retry_after_s
-                elif answer.status < 500:
-                    raise refusal(answer.status, answer.said())
-                elif not repeatable:
-                    raise Undecided(f"{what}: {answer.said()} (HTTP {answer.status})")
-                trouble = f"{answer.said()} (HTTP {answer.status})"
-            if self.clock.now() + wait >= deadline:
-                elapsed = self.clock.now() - started
-                raise Unreachable(f"{self.server} gave no answer to {what} within {elapsed:.1f} s: {trouble}")
+                return self._document(answer, repeatable)
+            except _Again as again:
+                wait = pause * random.uniform(0.5, 1.0) if again.wait_s is None else again.wait_s
+                if self.clock.now() + wait >= deadline:
+                    elapsed = self.clock.now() - started
+                    raise Unreachable(
+                        f"{self.server} gave no answer to {method} {path} within {elapsed:.1f} s: {again}"
+                    ) from again
             await self.clock.sleep(wait)
             pause = min(pause * 2, self.patience.longest_pause_s)
 
     async def _attempt(
-        self, method: str, path: str, query: Query, headers: dict[str, str], body: Any, left_s: float
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        body: Any,
+        left_s: float,
+        repeatable: bool,
     ) -> Answer:
+        """Send once. Raises _Again where another attempt can help, Undecided where it could do harm."""
         self.sent += 1
-        client = self.client
         url = f"{self.server}{path}?{urlencode(query)}" if query else f"{self.server}{path}"
-        timeout = aiohttp.ClientTimeout(
-            total=max(0.05, min(self.patience.attempt_s, left_s)), sock_connect=self.patience.connect_s
-        )
-        response = await client.call_api(
-            method, url, await self.headers(headers), body, _request_timeout=timeout, _preload_content=False
-        )
-        body_read = await response.read()  # type: ignore[no-untyped-call]
-        return Answer(response.status, body_read, _seconds(response.headers.get("Retry-After")))
+        total_s = max(_SHORTEST_ATTEMPT_S, min(self.patience.attempt_s, left_s))
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=self.patience.connect_s)
+        try:
+            response = await self.client.call_api(
+                method, url, await self.headers(headers), body, _request_timeout=timeout, _preload_content=False
+            )
+            text = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            raise Unreachable(f"{self.server} cannot be trusted: {error}") from error
+        except aiohttp.ClientConnectorError as error:
+            if not self._answered:
+                raise Unreachable(f"{self.server} cannot be reached: {error.os_error}") from error
+            raise _Again(f"no connection ({error.os_error})") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            trouble = "no answer (timed out)" if isinstance(error, TimeoutError) else f"no answer ({error})"
+            if repeatable:
+                raise _Again(trouble) from error
+            raise Undecided(f"{method} {path}: {trouble}; it may have happened or not") from error
+        self._answered = True
+        return Answer(response.status, text, seconds(response.headers.get("Retry-After")))
 
-
-def refusal(status: int, message: str) -> ClusterError:
-    """Make the exception that says what a client error (4xx) means."""
-    match status:
-        case 401:
-            return Forbidden(f"the API server does not accept the credentials: {message}")
-        case 403 if " cannot " in message:
-            return Forbidden(message)
-        case 404:
-            return NotFound(message)
-        case 409:
-            return Conflict(message)
-        case 410:
-            return Expired(message)
-        case 422:
-            return Invalid(message)
-    # 403 is also what admission plugins answer: quotas, pod security, webhooks. Nobody lacks a right there.
-    return Rejected(message)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return None if retry_after is None else max(0.0, float(retry_after))
-    except ValueError:
-        return None
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__
+    def _document(self, answer: Answer, repeatable: bool) -> Any:
+        if answer.refuses:
+            raise refusal(answer.status, answer.said())
+        if answer.status == 429 or (answer.status >= 500 and repeatable):
+            raise _Again(f"{answer.said()} (HTTP {answer.status})", answer.retry_after_s)
+        if answer.status >= 500:
+            raise Undecided(f"{answer.said()} (HTTP {answer.status})")
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise Unreachable(f"{self.server} does not answer like a Kubernetes API server: {answer.said()}") from error

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from meshguard.cluster.concurrency import all_of
 from meshguard.cluster.requests import Requests
 
 Right = tuple[str, str, str]
@@ -27,13 +27,13 @@ async def missing_rights(requests: Requests, wanted: Collection[Right]) -> Seque
     by_namespace: dict[str, list[Right]] = defaultdict(list)
     for right in sorted(set(wanted)):
         by_namespace[right[2]].append(right)
-    reviews = await asyncio.gather(*(_review(requests, namespace) for namespace in by_namespace))
+    reviews = await all_of(_review(requests, namespace) for namespace in by_namespace)
     missing: list[Right] = []
     doubtful: list[Right] = []
     for review, rights in zip(reviews, by_namespace.values(), strict=True):
         lacking = [right for right in rights if not _granted(review, right)]
         (doubtful if review.get("incomplete") else missing).extend(lacking)
-    answers = await asyncio.gather(*(_allowed(requests, right) for right in doubtful))
+    answers = await all_of(_allowed(requests, right) for right in doubtful)
     missing += [right for right, allowed in zip(doubtful, answers, strict=True) if not allowed]
     return [_sentence(right) for right in sorted(missing, key=lambda right: (right[2], right[1], right[0]))]
 

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from meshguard.cluster.requests import Query, Requests, refusal
+from meshguard.cluster.answers import refusal
+from meshguard.cluster.requests import Query, Requests
 from meshguard.ports import ClusterError, Unreachable
 
 _LONGEST_FRAME = 4 * 1024 * 1024

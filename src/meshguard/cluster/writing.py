@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshguard.cluster.errors import Conflict, Invalid, NotFound, Undecided
-from meshguard.cluster.patching import Operation, json_patch
+from meshguard.cluster.patching import Patch, json_patch
 from meshguard.cluster.reading import Reader
 from meshguard.cluster.requests import APPLY, JSON_PATCH, Requests
 from meshguard.cluster.trimming import trimmed
@@ -14,11 +14,13 @@ from meshguard.model.change import Change, FieldConflict
 from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Ref, Resource
 from meshguard.model.snapshot import resource_of
-from meshguard.ports import Gone, Rejected, Unreachable, WriteConflict
+from meshguard.ports import ClusterError, Gone, Rejected, Unreachable, WriteConflict
 
 FIELD_MANAGER = "meshguard"
 _ROUNDS = 6
 """How often a write looks again and repeats itself: lost answers, edits of others at the same moment."""
+_FIRST_PAUSE_S = 0.1
+"""The pause before the second attempt; it doubles from attempt to attempt."""
 
 
 class Writer:
@@ -32,42 +34,40 @@ class Writer:
 
         Raises WriteConflict, Gone, Rejected, Forbidden or Unreachable.
         """
-        known = self._reader.seen(ref)
-        fresh = False
-        refused: Rejected | None = None
-        refused_patch: list[Operation] = []
-        for _ in range(_ROUNDS):
-            if known is None or (uid and known.uid != uid):
-                if fresh:
-                    raise Gone(f"{ref} has been deleted and created again: its UID is not {uid}")
-                known, fresh = await self._look(ref), True
-                continue
+        view, fresh = self._reader.seen(ref), False
+        trouble: ClusterError | None = None
+        sent: Patch = []
+        for attempt in range(_ROUNDS):
+            if view is None:
+                view, fresh = await self._look(ref), True
             try:
-                patch, changed = json_patch(known.doc, changes, uid or known.uid)
-            except FieldConflict as conflict:
+                patch = _patch_for(view, uid, changes)
+            except (Gone, WriteConflict):
                 if fresh:
-                    raise WriteConflict(ref, conflict.path, conflict.expected, conflict.found) from None
-                known, fresh = await self._look(ref), True
+                    raise
+                patch = []
+            if not patch:
+                if fresh:
+                    return view
+                view = None  # what we remember may be old
                 continue
-            if refused and patch == refused_patch:
+            if isinstance(trouble, Invalid) and patch == sent:
                 # The object looks as we thought, so it was not a `test` that failed.
-                raise Rejected(f"{ref}: {refused}") from refused
-            if not changed:
-                if fresh:
-                    return known
-                known, fresh = await self._look(ref), True
-                continue
+                raise Rejected(f"{ref}: {trouble}") from trouble
             try:
-                return await self._patch(ref, patch, dry_run)
+                return await self._send_patch(ref, patch, dry_run)
             except NotFound:
                 self._reader.forget(ref)
                 raise Gone(f"{ref} is not there any more") from None
             except Invalid as error:
-                refused, refused_patch = error, patch
-            except (Conflict, Undecided):
-                refused = None
-            known, fresh = await self._look(ref), True
-        raise Unreachable(f"{ref} could not be changed in {_ROUNDS} attempts: others change it at the same time")
+                trouble, sent, view = error, patch, None
+            except (Conflict, Undecided) as error:
+                trouble, view = error, None
+                await self._pause(attempt)
+        raise Unreachable(f"{ref} could not be changed in {_ROUNDS} attempts: {trouble}")
+
+    async def _pause(self, attempt: int) -> None:
+        await self._requests.clock.sleep(_FIRST_PAUSE_S * 2**attempt)
 
     async def _look(self, ref: Ref) -> Resource:
         resource = await self._reader.get(ref)
@@ -75,7 +75,7 @@ class Writer:
             raise Gone(f"{ref} is not there")
         return resource
 
-    async def _patch(self, ref: Ref, patch: list[Operation], dry_run: bool) -> Resource:
+    async def _send_patch(self, ref: Ref, patch: Patch, dry_run: bool) -> Resource:
         path = KINDS[ref.kind].path(ref.namespace, ref.name)
         doc = await self._requests.write("PATCH", path, patch, query=_query(dry_run), content_type=JSON_PATCH)
         if dry_run:
@@ -87,16 +87,17 @@ class Writer:
         kind = KINDS[manifest["kind"]]
         metadata = manifest["metadata"]
         ref = Ref(kind.name, metadata.get("namespace", ""), metadata["name"])
-        unsure = False
-        for _ in range(_ROUNDS):
+        lost: Undecided | None = None
+        for attempt in range(_ROUNDS):
             try:
                 doc = await self._requests.write(
                     "POST", kind.path(ref.namespace), dict(manifest), query=_query(dry_run)
                 )
-            except Undecided:
-                unsure = True
+            except Undecided as error:
+                lost = error
+                await self._pause(attempt)
             except Conflict as conflict:
-                there = await self._reader.get(ref) if unsure else None
+                there = await self._reader.get(ref) if lost else None
                 if there is not None and _contains(there.doc, manifest):
                     return there
                 raise Rejected(f"{ref} exists already") from conflict
@@ -104,27 +105,28 @@ class Writer:
                 raise Rejected(f"{ref} cannot be created: {error}") from error
             else:
                 return self._reader.saw(doc, kind.name)
-        raise Unreachable(f"{ref} could not be created: the answers to {_ROUNDS} attempts were lost")
+        raise Unreachable(f"{ref} could not be created in {_ROUNDS} attempts: {lost}")
 
     async def delete(self, ref: Ref, uid: str) -> None:
         """Delete the object with this UID; one that is gone already is fine. Raises WriteConflict for another UID."""
+        path = KINDS[ref.kind].path(ref.namespace, ref.name)
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        for _ in range(_ROUNDS):
+        trouble: ClusterError | None = None
+        for attempt in range(_ROUNDS):
             try:
-                await self._requests.write("DELETE", KINDS[ref.kind].path(ref.namespace, ref.name), options)
+                await self._requests.write("DELETE", path, options)
+                return self._reader.forget(ref)
             except NotFound:
-                break
-            except Undecided:
-                continue
-            except Conflict:
+                return self._reader.forget(ref)
+            except Conflict as error:
                 there = await self._reader.get(ref)
                 if there is not None and there.uid != uid:
                     raise WriteConflict(ref, ("metadata", "uid"), uid, there.uid) from None
-            else:
-                break
-        else:
-            raise Unreachable(f"{ref} could not be deleted in {_ROUNDS} attempts")
-        self._reader.forget(ref)
+                trouble = error
+            except Undecided as error:
+                trouble = error
+            await self._pause(attempt)
+        raise Unreachable(f"{ref} could not be deleted in {_ROUNDS} attempts: {trouble}")
 
     async def apply(self, manifest: Mapping[str, Any]) -> None:
         """Create or replace one of meshguard's own objects by server-side apply, which may be repeated at will."""
@@ -157,6 +159,17 @@ class Writer:
         path = KINDS["Pod"].path(pod["metadata"]["namespace"])
         admitted = await self._requests.write("POST", path, dict(pod), query=_query(dry_run=True), harmless=True)
         return trimmed("Pod", admitted)
+
+
+def _patch_for(view: Resource, uid: str, changes: Sequence[Change]) -> Patch:
+    """The guarded patch for an object that looks like `view`; empty when everything is as wanted already."""
+    if uid and view.uid != uid:
+        raise Gone(f"{view.ref} has been deleted and created again: its UID is not {uid}")
+    try:
+        patch, changed = json_patch(view.doc, changes, uid or view.uid)
+    except FieldConflict as conflict:
+        raise WriteConflict(view.ref, conflict.path, conflict.expected, conflict.found) from None
+    return patch if changed else []
 
 
 def _query(dry_run: bool) -> list[tuple[str, str]]:
