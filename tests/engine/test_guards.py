@@ -10,7 +10,8 @@ import pytest
 
 from meshguard.engine.execute import Executor, Limits
 from meshguard.engine.outcome import Cause, Outcome, Result
-from meshguard.engine.start import Opening, note_resumption, open_run, room_for
+from meshguard.engine.start import Opening, open_run, resume_run, room_for
+from meshguard.engine.stop import StopSignal
 from meshguard.journal.errors import JournalError
 from meshguard.journal.events import Failed, RunResumed
 from meshguard.journal.journal import Journal, read_entries
@@ -21,7 +22,7 @@ from meshguard.model.plan import Await, Phase, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Forbidden
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.world import World, change, document, exit_plan
+from tests.fakes.world import RELAXED, World, change, document, exit_plan, restore_plan
 
 
 def test_a_phase_comes_after_those_before_it(tmp_path: Path) -> None:
@@ -150,8 +151,20 @@ def test_a_run_may_be_kept_on_this_machine_only(tmp_path: Path) -> None:
     assert open_runs(world.snapshot()) == ()
 
 
-def test_who_takes_a_run_up_again_is_written_down(tmp_path: Path) -> None:
+def test_who_takes_a_run_up_again_is_written_down_and_the_wish_to_stop_is_forgotten(tmp_path: Path) -> None:
     world, plan = World(tmp_path), exit_plan()
     folder = world.begin(plan)
-    note_resumption(folder, "other@desk", "shift change", world.clock)
+    StopSignal(folder.stop).request()
+    asyncio.run(resume_run(folder, "other@desk", "shift change", world.records, world.clock))
     assert read_entries(folder.journal)[-1].event == RunResumed("other@desk", "shift change")
+    assert world.run(folder, plan).result is Result.DONE
+
+
+def test_a_run_that_was_restored_meanwhile_is_not_resumed(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    folder = world.begin(plan)
+    world.phase(folder, plan, "relax")
+    back = restore_plan(plan, folder.run, world.cluster.docs[RELAXED]["metadata"]["uid"])
+    assert world.run(world.begin(back), back).result is Result.DONE
+    with pytest.raises(JournalError, match="was restored meanwhile"):
+        asyncio.run(resume_run(folder, "other@desk", "shift change", world.records, world.clock))

@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 
-from meshguard.engine.identity import autoscaled, differences, drift, fingerprint, not_as_before, not_as_left
+from meshguard.engine.identity import (
+    autoscaled,
+    differences,
+    drift,
+    fingerprint,
+    fingerprints_of,
+    not_as_before,
+    not_as_left,
+    unlike,
+)
 from meshguard.journal.records import open_runs
 from meshguard.model.change import ABSENT, Change, write
 from meshguard.model.objects import Ref, Resource
-from tests.fakes.world import LEDGER, OWNED, PAY, RELAXED, TLS, World, document, exit_plan
+from tests.fakes.world import LEDGER, OWNED, PAY, PAYMENTS, RELAXED, TLS, World, document, exit_plan, restore_plan
 
 BEFORE: dict[str, Any] = document(
     LEDGER,
@@ -90,3 +99,16 @@ def test_what_others_have_changed_since_the_run_is_found(tmp_path: Path) -> None
     assert {d.object for d in drift(run, world.snapshot().resources)} == {OWNED, RELAXED, PAY}
     world.cluster.docs[RELAXED]["metadata"]["uid"] = "another"
     assert ("metadata", "uid") in {d.path for d in drift(run, world.snapshot().resources)}
+
+
+def test_digests_taken_before_a_run_tell_whether_everything_came_back(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    folder = world.begin(plan, fingerprints=fingerprints_of(plan, world.snapshot()))
+    world.run(folder, plan)
+    (run,) = open_runs(world.snapshot())
+    assert set(unlike(run.fingerprints, world.snapshot())) == {OWNED, PAY, LEDGER, PAYMENTS}
+    back = restore_plan(plan, folder.run, run.created[RELAXED])
+    world.run(world.begin(back), back)
+    assert unlike(run.fingerprints, world.snapshot()) == ()
+    del world.cluster.docs[LEDGER]
+    assert unlike(run.fingerprints, world.snapshot()) == (LEDGER,)

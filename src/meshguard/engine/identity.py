@@ -10,7 +10,8 @@ from typing import Any
 
 from meshguard.model.change import ABSENT, Change, read, write
 from meshguard.model.objects import Ref, Resource, dig
-from meshguard.model.snapshot import OpenRun
+from meshguard.model.plan import Plan
+from meshguard.model.snapshot import OpenRun, Snapshot
 
 _KEPT_BY_OTHERS = (
     ("status",),
@@ -62,6 +63,23 @@ def autoscaled(autoscalers: Iterable[Resource]) -> frozenset[Ref]:
     return frozenset(
         Ref(dig(a.spec, "scaleTargetRef", "kind", default=""), a.ref.namespace, dig(a.spec, "scaleTargetRef", "name"))
         for a in autoscalers
+    )
+
+
+def fingerprints_of(plan: Plan, snapshot: Snapshot) -> dict[str, str]:
+    """Return the digests of all objects that a plan is about and that are there before it runs."""
+    scaled = autoscaled(snapshot.of_kind("HorizontalPodAutoscaler"))
+    targets = sorted({step.target for step in plan.steps} & set(snapshot.resources))
+    return {str(ref): fingerprint(snapshot.resources[ref].doc, scaled=ref in scaled) for ref in targets}
+
+
+def unlike(fingerprints: Mapping[Ref, str], snapshot: Snapshot) -> tuple[Ref, ...]:
+    """Return the objects that are not what they were when the digests were made; one that is gone is among them."""
+    scaled = autoscaled(snapshot.of_kind("HorizontalPodAutoscaler"))
+    return tuple(
+        ref
+        for ref, digest in sorted(fingerprints.items())
+        if (now := snapshot.resources.get(ref)) is None or fingerprint(now.doc, scaled=ref in scaled) != digest
     )
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from meshguard.engine.stop import StopSignal
 from meshguard.journal import rundir
 from meshguard.journal.errors import JournalError
 from meshguard.journal.events import PhaseShape, RunOpened, RunResumed
 from meshguard.journal.journal import Journal
-from meshguard.journal.records import Records, record_of
+from meshguard.journal.records import Records, RecordStatus, record_of
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import state_of
 from meshguard.model.plan import Phase, Plan
@@ -53,10 +54,18 @@ async def open_run(plan: Plan, opening: Opening, runs: Path, records: Records, c
     return folder
 
 
-def note_resumption(folder: RunDir, person: str, reason: str, clock: Clock) -> None:
-    """Write down who takes the run up again. Raises JournalError, JournalInUse while another process executes it."""
+async def resume_run(folder: RunDir, person: str, reason: str, records: Records, clock: Clock) -> None:
+    """Write down who takes the run up again, and forget an earlier wish to stop.
+
+    Raises JournalInUse while another process executes the run, JournalError when it was restored meanwhile (going on
+    would take the scope out again), RecordError or ClusterError when its record cannot be read.
+    """
+    record = await records.load(folder.run)
+    if record is not None and record.status in (RecordStatus.PARTIAL, RecordStatus.RESTORED):
+        raise JournalError(f"the run {folder.run} was restored meanwhile; begin a new one instead of resuming it")
     with Journal.open(folder.journal, clock) as journal:
         journal.append([RunResumed(person, reason)])
+        StopSignal(folder.stop).clear()
 
 
 def room_for(phases: Iterable[Phase]) -> int:
