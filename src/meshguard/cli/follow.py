@@ -8,18 +8,21 @@ from typing import TextIO
 
 from meshguard.engine.progress import Progress
 
+#: Between two plain lines that differ only in what is awaited. Seconds.
+CALM_S = 5.0
+
 
 class ProgressView:
     """Prints a Progress whenever it says something new."""
 
     def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._stream, self._live = stream, stream.isatty()
-        self._said = ""
+        self._said, self._told, self._told_at = "", ("", 0, ""), 0.0
 
     def show(self, progress: Progress) -> None:
         """Print the progress, if it says something new."""
         text = self._live_line(progress) if self._live else plain_line(progress)
-        if text == self._said:
+        if text == self._said or not (self._live or self._worth_a_line(progress)):
             return
         self._said = text
         if self._live:
@@ -34,6 +37,13 @@ class ProgressView:
         if self._live and self._said:
             self._stream.write("\n")
             self._stream.flush()
+
+    def _worth_a_line(self, progress: Progress) -> bool:
+        told = (progress.phase, progress.done, progress.ended)
+        if told == self._told and progress.elapsed_s - self._told_at < CALM_S:
+            return False
+        self._told, self._told_at = told, progress.elapsed_s
+        return True
 
     def _live_line(self, progress: Progress) -> str:
         return f"{progress.elapsed_s:4.0f} s  {plain_line(progress)}"

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from meshguard.mesh.istio_sidecar import hosts, names, relax, sharing
-from meshguard.mesh.istio_sidecar.hazards import already_out_reason, hazards, lost_rules
+from meshguard.mesh.istio_sidecar.hazards import hazards
+from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
+from meshguard.mesh.istio_sidecar.hazards.policies import lost_rules
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Draft, LeaveRequest, Settings
 from meshguard.model.change import Change, change_at, read
@@ -140,11 +142,11 @@ def injection_awaits(members: Sequence[Workload], settings: Settings, *, injecte
 
 
 def _restart(scope: Scope, settings: Settings) -> tuple[Wave, ...]:
-    waves = []
+    waves: list[Wave] = []
     for first in range(0, len(scope.leaving), settings.wave_size):
         members = scope.leaving[first : first + settings.wave_size]
         steps = tuple(_restart_step(w, first + i + 1) for i, w in enumerate(members))
-        waves.append(Wave(steps, rollout_awaits(scope, members, settings, meshed=False)))
+        waves += rollout_waves(scope, steps, members, settings, meshed=False)
     return tuple(waves)
 
 
@@ -162,39 +164,34 @@ def _restart_step(workload: Workload, number: int) -> Step:
     )
 
 
-def rollout_awaits(scope: Scope, members: Sequence[Workload], settings: Settings, *, meshed: bool) -> tuple[Await, ...]:
-    """Return what must be seen after these workloads were told to restart."""
+def rollout_waves(
+    scope: Scope, steps: Sequence[Step], members: Sequence[Workload], settings: Settings, *, meshed: bool
+) -> tuple[Wave, ...]:
+    """Return the wave that restarts these workloads, and one that waits until their callers know the new pods.
+
+    The second look comes after the first: before the rollout the callers know exactly the old pods, which would do.
+    """
+    if not members:
+        return (Wave(tuple(steps)),)
     subject = tuple(str(w.ref) for w in members)
     count = f"{len(members)} workload(s)"
-    without = "with" if meshed else "without"
-    awaits = [
-        Await(
-            Check.ROLLED_OUT,
-            f"every old pod of {count} is gone and the new ones are ready",
-            subject,
-            {},
-            settings.rollout_deadline_s,
-        ),
-        Await(
-            Check.MEMBERSHIP,
-            f"the pods of {count} are {without} a sidecar",
-            subject,
-            {"meshed": meshed},
-            settings.rollout_deadline_s,
-        ),
-    ]
+    deadline = settings.rollout_deadline_s
+    gone = Await(
+        Check.ROLLED_OUT, f"every old pod of {count} is gone and the new ones are ready", subject, {}, deadline
+    )
+    carried = Await(
+        Check.MEMBERSHIP,
+        f"the pods of {count} are {'with' if meshed else 'without'} a sidecar",
+        subject,
+        {"meshed": meshed},
+        deadline,
+    )
+    waves = [Wave(tuple(steps), (gone, carried))]
     targets = _hosts(scope, members)
     if targets:
-        awaits.append(
-            Await(
-                Check.ENDPOINTS,
-                f"the callers' proxies know the new pods of {', '.join(targets)}",
-                targets,
-                {},
-                settings.rollout_deadline_s + settings.converge_deadline_s,
-            )
-        )
-    return tuple(awaits)
+        sentence = f"the callers' proxies know the new pods of {', '.join(targets)}"
+        waves.append(Wave((), (Await(Check.ENDPOINTS, sentence, targets, {}, settings.converge_deadline_s),)))
+    return tuple(waves)
 
 
 def _verified(scope: Scope) -> tuple[Await, ...]:

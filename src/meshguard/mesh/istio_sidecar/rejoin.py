@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from meshguard.mesh.istio_sidecar import membership, sharing
-from meshguard.mesh.istio_sidecar.hazards import control_plane
-from meshguard.mesh.istio_sidecar.leave import injection_awaits, rollout_awaits, traffic_awaits
+from meshguard.mesh.istio_sidecar.hazards.world import control_plane
+from meshguard.mesh.istio_sidecar.leave import injection_awaits, rollout_waves, traffic_awaits
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents, Draft, Settings
 from meshguard.model.change import Change, FieldConflict, read
@@ -148,13 +148,12 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
 def _restart_waves(
     scope: Scope, steps: list[Step], members: tuple[Workload, ...], settings: Settings
 ) -> tuple[Wave, ...]:
-    waves = []
+    waves: list[Wave] = []
     for first in range(0, len(steps), settings.wave_size):
         chosen = steps[first : first + settings.wave_size]
         told = {s.target for s in chosen}
         present = [m for m in members if m.ref in told]
-        awaits = rollout_awaits(scope, present, settings, meshed=True) if present else ()
-        waves.append(Wave(tuple(chosen), awaits))
+        waves += rollout_waves(scope, chosen, present, settings, meshed=True)
     return tuple(waves)
 
 

@@ -39,8 +39,7 @@ class Watch:
         if failed:
             self.since = now
             return tuple(failed)
-        left = self.seconds - self.elapsed(now)
-        return (f"{left:.0f} s of watching left",) if left > 0 else ()
+        return ("nothing has failed so far",) if self.elapsed(now) < self.seconds else ()
 
     def _counts(self, name: str) -> bool:
         return name.endswith(FAILURES) and any(f"|{host}." in name or f"|{host};." in name for host in self.hosts)
