@@ -1,0 +1,1 @@
+"""The proofs: each big claim of meshguard, made on the real cluster by one command."""
