@@ -20,7 +20,7 @@ from meshguard.model.change import ABSENT, Change
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Await, Phase, Wave
 from meshguard.model.verdict import Verdict
-from meshguard.ports import Forbidden
+from meshguard.ports import Forbidden, Unreachable
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.world import RELAXED, World, change, document, exit_plan, restore_plan
 
@@ -41,6 +41,27 @@ def test_a_run_is_finished_only_after_all_its_phases(tmp_path: Path) -> None:
         Result.FAILED,
         "these phases have not run: un-enrol, restart, verify",
     )
+
+
+def test_a_record_that_cannot_be_closed_is_said_and_can_be_closed_later(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    folder = world.begin(plan)
+    world.run(folder, plan)
+    back = restore_plan(plan, folder.run, world.cluster.docs[RELAXED]["metadata"]["uid"])
+    again = world.begin(back)
+    for phase in back.phases:
+        world.phase(again, back, phase.name)
+
+    def refuse(verb: str, ref: Ref) -> None:
+        raise Unreachable("the API server did not answer within 10 s")
+
+    world.cluster.before_write = refuse
+    outcome = world.finish(again, back)
+    assert (outcome.result, outcome.cause) == (Result.FAILED, Cause.UNREACHABLE)
+    assert isinstance(read_entries(again.journal)[-1].event, Failed)
+    world.die_at(None)
+    assert world.finish(again, back).result is Result.DONE
+    assert open_runs(world.snapshot()) == ()
 
 
 def test_a_phase_that_is_done_is_not_done_again(tmp_path: Path) -> None:

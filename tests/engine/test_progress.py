@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meshguard.engine.progress import Progress, progress_of
+from meshguard.engine.progress import Progress, Watcher, progress_of
 from meshguard.journal.journal import read_entries
 from meshguard.model.verdict import Truth, Verdict
 from tests.fakes.judge import YES, FakeJudge
@@ -48,3 +48,21 @@ def test_before_the_first_phase_everything_is_still_to_be_done(tmp_path: Path) -
     world, plan = World(tmp_path), exit_plan()
     progress = progress_of(read_entries(world.begin(plan).journal), world.clock.wall())
     assert (progress.phase_number, progress.wave, progress.done, progress.steps) == (0, 0, 0, 5)
+
+
+def test_a_watcher_sees_the_same_entry_by_entry(tmp_path: Path) -> None:
+    judge = FakeJudge(HALF, YES)
+    world, plan = World(tmp_path, judge=judge), exit_plan()
+    folder = world.begin(plan)
+    watcher, pairs = Watcher(folder.journal), []
+
+    def look() -> None:
+        wall = world.clock.wall()
+        pairs.append((watcher.look(wall), progress_of(read_entries(folder.journal), wall)))
+
+    judge.on_look = look
+    world.run(folder, plan)
+    look()
+    assert len(pairs) > len(plan.phases)
+    assert all(seen == expected for seen, expected in pairs)
+    assert pairs[-1][0].ended == "done"

@@ -103,18 +103,23 @@ class Executor:
     async def finish(self, plan: Plan) -> Outcome:
         """Close the run once all its phases are over, and say in the cluster what is still held.
 
-        Raises JournalError, ClusterError or RecordError; it can be called again then.
+        Raises JournalError or RecordError. After a failure it can be called again.
         """
         self._require(plan)
         state = self._tally.state
         unfinished = [phase.name for phase in plan.phases if phase.name not in state.phases]
         if unfinished:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
+        try:
+            await self._settle_undone_run(plan, state)
+            status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
+            await self._records.put(self._record(plan, status))
+        except ClusterError as error:
+            outcome = refused(error, "all phases are over, but the record in the cluster could not be closed")
+            await self._scribe.record(_ending("", outcome))
+            return outcome
         outcome = _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
-        await self._settle_undone_run(plan, state)
         await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
-        status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
-        await self._records.put(self._record(plan, status))
         return outcome
 
     def _require(self, plan: Plan) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from meshguard.journal.entries import Entry
-from meshguard.journal.state import RunState, state_of
+from meshguard.journal.journal import Follower
+from meshguard.journal.state import RunState, add, state_of
 from meshguard.model.verdict import Truth
 
 
@@ -79,9 +81,26 @@ class Progress:
         }
 
 
+class Watcher:
+    """Watches a run whose journal is being written; reads and verifies each entry once."""
+
+    def __init__(self, journal: Path) -> None:
+        """Raises JournalError when the file cannot be read or does not begin with the opening of a run."""
+        self._follower = Follower(journal)
+        self._state = state_of(self._follower.more())
+
+    def look(self, wall: str) -> Progress:
+        """Tell how far the run has come at the time of day `wall` (RFC 3339). Raises JournalError."""
+        add(self._state, self._follower.more())
+        return _progress(self._state, wall)
+
+
 def progress_of(entries: Iterable[Entry], wall: str) -> Progress:
     """Tell how far the run has come at the time of day `wall` (RFC 3339). Raises JournalError for another journal."""
-    state = state_of(entries)
+    return _progress(state_of(entries), wall)
+
+
+def _progress(state: RunState, wall: str) -> Progress:
     shapes = state.opened.phases
     names = [shape.phase for shape in shapes]
     number = names.index(state.phase) + 1 if state.phase in names else 0

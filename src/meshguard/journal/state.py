@@ -91,9 +91,14 @@ def state_of(entries: Iterable[Entry]) -> RunState:
     if first is None or not isinstance(first.event, ev.RunOpened):
         raise JournalError("the journal does not begin with the opening of a run")
     state = RunState(first.event, first.at, first.at)
-    for entry in rest:
-        _take(state, entry)
+    add(state, rest)
     return state
+
+
+def add(state: RunState, entries: Iterable[Entry]) -> None:
+    """Add what came later."""
+    for entry in entries:
+        _take(state, entry)
 
 
 class Tally:
@@ -107,9 +112,9 @@ class Tally:
     @property
     def state(self) -> RunState:
         """Where the run stands now."""
-        for entry in self._journal.after(self._seq):
-            _take(self._state, entry)
-            self._seq = entry.seq
+        new = self._journal.after(self._seq)
+        add(self._state, new)
+        self._seq += len(new)
         return self._state
 
 
