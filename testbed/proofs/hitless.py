@@ -158,7 +158,7 @@ def _one_run(
     meshguard = MeshguardCli(testbed.kubeconfig, folder / "state")
     refused = controls.refused_without_consent(testbed, meshguard, EXITS["all"])
     passages: list[Passage] = []
-    name = f"hitless-{folder.name}-{os.getpid()}"
+    name = f"hitless-{folder.name}-{os.getpid()}".lower()
     with running_load(testbed.kubeconfig, shop_load(name, LONGEST_RUN_S), folder / "records.jsonl") as load:
         calm = controls.calm(seconds=10)
         runs = {}
@@ -197,8 +197,8 @@ def _print(title: str, seconds: float, edges: dict[str, EdgeStats]) -> None:
     for edge in edges.values():
         why = ", ".join(f"{count} x {what}" for what, count in edge.failures.most_common(3))
         print(
-            f"    {edge.edge:<24} {edge.protocol:<5} {edge.failed:>5} of {edge.sent:<6} {edge.failure_seconds:>3} s failing"
-            f"  P50 {edge.p50_milliseconds:.0f} ms  P99 {edge.p99_milliseconds:.0f} ms  {why}"
+            f"    {edge.edge:<24} {edge.protocol:<5} {edge.failed:>5} of {edge.sent:<6}"
+            f" {edge.failure_seconds:>3} s failing  P50 {edge.p50_milliseconds:.0f} ms  P99 {edge.p99_milliseconds:.0f} ms  {why}"
         )
 
 

@@ -1,0 +1,43 @@
+# Everything sets itself up: `make test` and `make gameday` need nothing before them.
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= 5
+QUICK ?=
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+export QUICK
+
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+test: check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+testbed: install
+	$(BIN)/python -m testbed up
+
+gameday:
+	@echo 'make gameday: the flight simulator is not here yet; practise on the testbed: make testbed' >&2
+	@exit 2
+
+prove-hitless: install
+	$(BIN)/python -m testbed.proofs.hitless $(RUNS)
+
+prove-enrolment prove-policies prove-tables: prove-%: install
+	$(BIN)/python -m testbed.proofs.$*
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info
