@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed import toolchain
 from testbed.errors import TestbedError
 from testbed.paths import PACKAGE, cache_root
 from testbed.progress import Progress
@@ -94,7 +95,7 @@ def ensure(progress: Progress, builds: Sequence[Build] = ALL) -> None:
     """Build what the cache lacks. The first time takes 10 to 20 minutes on two cores, later times nothing.
 
     Raises:
-        TestbedError: Go is not there, or a build failed.
+        TestbedError: there is no Go, or a build failed.
     """
     for build in builds:
         if not build.folder.is_dir():
@@ -125,18 +126,6 @@ def kwok_stages() -> Path:
     return KWOK.folder / "stages.yaml"
 
 
-def go_program() -> str:
-    """Return the path of Go.
-
-    Raises:
-        TestbedError: there is none.
-    """
-    found = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
-    if not found:
-        raise TestbedError("Go is needed to build the testbed: install 1.21 or later (it fetches what go.mod asks for)")
-    return found
-
-
 def run_go_build(folder: Path, arguments: Sequence[str], title: str, progress: Progress) -> None:
     """Run ``go build -v`` as a polite neighbour, and count the packages it compiles.
 
@@ -146,7 +135,7 @@ def run_go_build(folder: Path, arguments: Sequence[str], title: str, progress: P
     began = last_line = time.monotonic()
     progress.say(f"building {title}; nothing in the cache fits ...")
     process = subprocess.Popen(
-        ["nice", "-n", "10", go_program(), "build", "-v", "-trimpath", *arguments],
+        ["nice", "-n", "10", str(toolchain.go()), "build", "-v", "-trimpath", *arguments],
         cwd=folder,
         env={**os.environ, "CGO_ENABLED": "0"},
         stdout=subprocess.DEVNULL,
@@ -187,7 +176,7 @@ def _build(build: Build, progress: Progress) -> None:
 
 def _module_folder(build: Build, module: str) -> Path:
     listed = subprocess.run(
-        [go_program(), "list", "-m", "-f", "{{.Dir}}", module],
+        [toolchain.go(), "list", "-m", "-f", "{{.Dir}}", module],
         cwd=build.module_folder,
         capture_output=True,
         text=True,

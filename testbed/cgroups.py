@@ -1,6 +1,6 @@
 """The testbed's own cgroup in every hierarchy: a child of the caller's, removed without a trace afterwards.
 
-A child of the caller's cgroup, not of the root, so that whatever limits the caller also limits the testbed.
+With version 1 a child of the caller's cgroup, so that whatever limits the caller also limits the testbed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,17 @@ def enter(folders: list[Path]) -> None:
         (folder / "cgroup.procs").write_text("0")
 
 
+def make_room_in_own_root() -> None:
+    """Move the calling process, the first one in its cgroup namespace, out of the way of the pods' cgroups.
+
+    In version 2 a cgroup that hands controllers on to its children may hold no process itself.
+    """
+    root = _version_2_root()
+    if root:
+        (root / "daemons").mkdir()
+        (root / "daemons" / "cgroup.procs").write_text("0")
+
+
 def remove(folders: list[Path]) -> None:
     """Remove the cgroup with all that was made inside it. The processes must be gone.
 
@@ -52,15 +63,14 @@ def remove(folders: list[Path]) -> None:
 
 
 def _own_cgroups() -> list[Path]:
-    """Return the caller's folder in each mounted hierarchy."""
-    mounts: dict[str, Path] = {}
-    for line in _MOUNTS.read_text().splitlines():
-        _, mount_point, kind, options, *_ = line.split()
-        if kind == "cgroup2":
-            mounts[""] = Path(mount_point)
-        elif kind == "cgroup":
-            for option in options.split(","):
-                mounts[option] = Path(mount_point)
+    """Return the folder in each mounted hierarchy below which the testbed's own goes."""
+    root = _version_2_root()
+    if root:
+        # the caller's own holds the caller: by the rule of version 2 it has no controllers for children
+        for controller in (root / "cgroup.controllers").read_text().split():
+            (root / "cgroup.subtree_control").write_text(f"+{controller}")
+        return [root]
+    mounts = _mounts()
     folders: list[Path] = []
     for line in _MEMBERSHIP.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -68,3 +78,21 @@ def _own_cgroups() -> list[Path]:
         if mount:
             folders.append(mount / path.lstrip("/"))
     return folders
+
+
+def _mounts() -> dict[str, Path]:
+    """Return where each hierarchy is mounted, by controller; version 2's has the empty name."""
+    mounts: dict[str, Path] = {}
+    for line in _MOUNTS.read_text().splitlines():
+        _, mount_point, kind, options, *_ = line.split()
+        if kind == "cgroup2":
+            mounts[""] = Path(mount_point)
+        elif kind == "cgroup":
+            mounts.update(dict.fromkeys(options.split(","), Path(mount_point)))
+    return mounts
+
+
+def _version_2_root() -> Path | None:
+    """Return the mount of cgroups version 2 if there is no hierarchy of version 1 beside it."""
+    mounts = _mounts()
+    return mounts[""] if set(mounts) == {""} else None

@@ -16,6 +16,7 @@ from testbed.progress import Progress
 
 _MEBIBYTE = 1024 * 1024
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TestbedError as error:
         print(f"testbed: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("testbed: stopped half-way; the next `up` or `down` cleans up", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _up(paths: RunPaths, chosen: argparse.Namespace) -> int:

@@ -84,7 +84,7 @@ _SHELL = {"sh": "/usr/bin/dash", "sleep": "/usr/bin/sleep"}
 
 
 def ensure(progress: Progress) -> list[Path]:
-    """Build the archives that the cache lacks, and drop the ones that nothing asks for any more.
+    """Build the archives that the cache lacks, and drop the ones that they replace.
 
     Returns:
         The archives of all images.
@@ -95,8 +95,17 @@ def ensure(progress: Progress) -> list[Path]:
         if not archive.is_file():
             with progress.step(f"building image {image.name}"):
                 _build(image, archive)
+            _drop_older(archive)
         archives.append(archive)
     return archives
+
+
+def _drop_older(archive: Path) -> None:
+    """Remove the archives of earlier versions of the same image."""
+    base = archive.name.rpartition("-")[0]
+    for other in archive.parent.glob(f"{base}-*.tar"):
+        if other != archive and other.name.rpartition("-")[0] == base:
+            other.unlink()
 
 
 def _proxy(name: str, agent: Path, envoy_version: str) -> Image:

@@ -23,7 +23,7 @@ def up(paths: RunPaths, progress: Progress) -> None:
         TestbedError: it could not be brought up.
     """
     full.require_machine()
-    with _alone(paths):
+    with _alone(paths, progress):
         if Processes(paths).supervisor_pid() is not None and _processes_run(paths):
             wait_until(
                 lambda: status.read(paths).healthy,
@@ -43,7 +43,7 @@ def up(paths: RunPaths, progress: Progress) -> None:
 def down(paths: RunPaths, progress: Progress) -> None:
     """End the testbed, without a trace outside the cache. The logs stay until the next ``up``."""
     full.require_machine()
-    with _alone(paths):
+    with _alone(paths, progress):
         sandbox.remove(paths)
         progress.say(f"down; its logs are in {paths.logs}" if paths.logs.exists() else "down")
 
@@ -55,7 +55,7 @@ def reset(paths: RunPaths, progress: Progress) -> None:
         TestbedError: it could not be brought up.
     """
     full.require_machine()
-    with _alone(paths):
+    with _alone(paths, progress):
         _remove(paths)
         _start(paths, progress)
 
@@ -87,9 +87,13 @@ def _option(paths: RunPaths) -> str:
 
 
 @contextmanager
-def _alone(paths: RunPaths) -> Iterator[None]:
+def _alone(paths: RunPaths, progress: Progress) -> Iterator[None]:
     """Hold the lock of this testbed; the kernel gives it up when we end, however we end."""
     paths.lock.parent.mkdir(parents=True, exist_ok=True)
     with paths.lock.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another command on the same testbed: wait for it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("another command is at work on this testbed: waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

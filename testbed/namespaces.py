@@ -5,9 +5,13 @@ Runs once, in the supervisor, before anything else is started. All of it disappe
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from testbed import cgroups
 
 NODE_ADDRESS = "10.96.255.1"
 """Address of the API server and of the node. On ``lo``, because a dummy device is not there on every kernel; outside
@@ -17,6 +21,11 @@ SERVICE_RANGE = "10.96.0.0/17"
 POD_RANGE = "10.244.0.0/16"
 DNS_ADDRESS = "10.96.0.10"
 API_SERVICE_ADDRESS = "10.96.0.1"
+
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWCGROUP = 0x02000000
+_CLONE_NEWPID = 0x20000000
+_CLONE_NEWNET = 0x40000000
 
 # The kubelet insists on these values and would set them for the whole machine. It gets files of its own instead.
 _KUBELET_TUNABLES = {
@@ -46,6 +55,18 @@ class Settings:
     """Ports that no outgoing connection may occupy, because a component will listen on them."""
 
 
+def unshare() -> None:
+    """Leave the machine's network, mounts and cgroups; the next child will be process 1 of a new pid namespace.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWPID):
+        number = ctypes.get_errno()
+        raise OSError(number, f"unshare: {os.strerror(number)}")
+
+
 def prepare(settings: Settings) -> None:
     """Shape the namespaces that this process is the first one in.
 
@@ -55,6 +76,7 @@ def prepare(settings: Settings) -> None:
     _run("mount", "--make-rprivate", "/")
     _run("mount", "-t", "proc", "proc", "/proc")
     _remount_cgroups()
+    cgroups.make_room_in_own_root()
     scratch = Path(settings.scratch)
     _run("mount", "-t", "tmpfs", "tmpfs", "/run")
     _run("mount", "--bind", settings.var_log, "/var/log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def ensure(progress: Progress) -> None:
         output.mkdir()
         binaries.run_go_build(SOURCE, ["-ldflags=-s -w", "-o", f"{output}/", "./..."], "the sample shop", progress)
         output.rename(target)
+    for other in target.parent.glob("shop-*"):
+        if other != target:
+            shutil.rmtree(other)
 
 
 def install(paths: RunPaths) -> None:

@@ -16,6 +16,7 @@ from testbed import cgroups, namespaces
 from testbed.errors import TestbedError
 from testbed.paths import PACKAGE, RunPaths
 from testbed.processes import Processes, kill_and_wait
+from testbed.supervisor import Order
 from testbed.waiting import wait_until
 
 
@@ -61,7 +62,7 @@ def create(paths: RunPaths, forwarded_ports: int) -> SandboxState:
         state = SandboxState(tuple(str(folder) for folder in folders), ports)
         paths.state.write_text(json.dumps(asdict(state)))
         settings = namespaces.Settings(str(paths.var_log), str(scratch), ports)
-        _start_supervisor(paths, settings, [listener.fileno() for listener in listeners], folders)
+        _start_supervisor(paths, settings, [listener.fileno() for listener in listeners], state.cgroups)
     finally:
         for listener in listeners:
             listener.close()
@@ -108,25 +109,24 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _start_supervisor(paths: RunPaths, settings: namespaces.Settings, sockets: list[int], folders: list[Path]) -> None:
+def _start_supervisor(
+    paths: RunPaths, settings: namespaces.Settings, sockets: list[int], folders: tuple[str, ...]
+) -> None:
     paths.control_socket.unlink(missing_ok=True)
     ready, say_ready = os.pipe()
-    # setsid --fork: an orphan at once, so that nobody but init has to reap it
-    unshare = ["setsid", "--fork", "unshare", "--net", "--mount", "--pid", "--cgroup", "--fork", "--kill-child", "--"]
-    numbers = [str(fd) for fd in (say_ready, *sockets)]
-    arguments = [json.dumps(asdict(settings)), str(paths.control_socket), *numbers]
+    order = Order(settings, folders, str(paths.control_socket), say_ready, tuple(sockets))
     log = paths.component_log("supervisor")
     with os.fdopen(ready, "rb") as answer, log.open("ab") as output:
         subprocess.run(
-            [*unshare, sys.executable, "-m", "testbed.supervisor", *arguments],
+            [sys.executable, "-m", "testbed.supervisor", json.dumps(asdict(order))],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd="/",
             env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
             pass_fds=[say_ready, *sockets],
-            preexec_fn=lambda: cgroups.enter(folders),
-            check=True,
+            start_new_session=True,
+            check=False,
         )
         os.close(say_ready)
         if not answer.read(1):  # the end of the file: the last process that could have written has died

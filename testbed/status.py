@@ -102,7 +102,7 @@ def _process_rows(paths: RunPaths, processes: Processes, memory: MemoryUse) -> l
         up=supervisor_up,
         detail="" if supervisor_up else "not running",
         version=versions.of_component("supervisor"),
-        memory_bytes=memory.by_session.get(0, 0),  # its session is the one of the command that began it
+        memory_bytes=memory.by_session.get(1, 0),
         log=str(paths.component_log("supervisor")),
     )
     rows = [supervisor]

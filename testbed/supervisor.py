@@ -15,9 +15,30 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from testbed import namespaces
+from testbed import cgroups, namespaces
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command that makes a testbed tells its supervisor."""
+
+    settings: namespaces.Settings
+    cgroups: tuple[str, ...]
+    """Folders of the cgroup to enter, one for each hierarchy."""
+    control_socket: str
+    ready_pipe: int
+    """Number of a pipe to write to when requests are listened for."""
+    sockets: tuple[int, ...]
+    """Numbers of the listening sockets that were opened in the machine's own network namespace."""
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Read an order back from the JSON of its fields."""
+        fields = json.loads(text)
+        return cls(**{**fields, "settings": namespaces.Settings(**fields["settings"])})
 
 
 @dataclass
@@ -130,20 +151,23 @@ class Supervisor:
 
 
 def main() -> None:
-    """Prepare the namespaces that this process was started in, then serve.
+    """Make the namespaces, become process 1 in them, prepare them, serve. Argument: an :class:`Order` as JSON.
 
-    Arguments: the settings of :class:`testbed.namespaces.Settings` as JSON, the path of the control socket, the number
-    of a pipe to write to when ready, and the numbers of the listening sockets that were opened in the machine's own
-    network namespace.
+    The first process only makes the namespaces and ends; its child is the first one inside the pid namespace.
     """
-    settings, control_path, say_ready, *sockets = sys.argv[1:]
-    namespaces.prepare(namespaces.Settings(**json.loads(settings)))
-    inherited = [_move_above_standard_numbers(int(fd)) for fd in sockets]
+    order = Order.parse(sys.argv[1])
+    cgroups.enter([Path(folder) for folder in order.cgroups])
+    namespaces.unshare()
+    if os.fork():
+        os._exit(0)  # at once, without Python's clean-up, which is the child's
+    os.setsid()
+    namespaces.prepare(order.settings)
+    inherited = [_move_above_standard_numbers(fd) for fd in order.sockets]
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    control.bind(control_path)
+    control.bind(order.control_socket)
     control.listen(16)
-    os.write(int(say_ready), b"1")
-    os.close(int(say_ready))
+    os.write(order.ready_pipe, b"1")
+    os.close(order.ready_pipe)
     Supervisor(control, inherited).serve()
 
 
