@@ -172,6 +172,10 @@ class Records:
         """Return the requests that failed, in the order in which they were due."""
         return tuple(sorted((request for request in self.requests if request.failed), key=lambda r: r.at))
 
+    def longest_lag_milliseconds(self) -> float:
+        """Return how late the generator itself was at its worst: above some 100 ms the machine was overloaded."""
+        return max((request.lag_microseconds for request in self.requests), default=0) / 1000
+
     def stream_closings(self) -> tuple[StreamEvent, ...]:
         """Return the closings of the held streams."""
         return tuple(event for event in self.streams if event.event == "closed")

@@ -13,8 +13,9 @@ import (
 	"meshguard.dev/testbed/shop/internal/client"
 )
 
-// shutdownLimit bounds how long a stopping server waits for requests that are under way.
-const shutdownLimit = 5 * time.Second
+// shutdownLimit bounds how long a stopping server waits for requests that are under way. With the 4 s of
+// the preStop hook it stays within the pods' grace period of 20 s.
+const shutdownLimit = 10 * time.Second
 
 // Config describes one server.
 type Config struct {
