@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar import destination_rules, hosts, membership, proofs
+from meshguard.mesh.istio_sidecar.client_tls import ClientSide, client_of
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig
 from meshguard.mesh.istio_sidecar.peer_authentication import EffectiveMode, PeerPolicies
 from meshguard.mesh.istio_sidecar.traffic import Watch
 from meshguard.model.change import Change, read
 from meshguard.model.objects import Pod, Ref, Resource, Workload
 from meshguard.model.plan import Await, Check
-from meshguard.model.proxy import ProxyFacts, ProxyUnreachable, UpstreamTls
+from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.model.snapshot import Snapshot
 from meshguard.model.verdict import Truth, Verdict, tally
 from meshguard.ports import Clock, Cluster, Rejected, Signals
@@ -127,29 +128,24 @@ class IstioJudge:
         return tally(len(facts) - len(late), len(pods), tuple(missing), unseen, ENVOY)
 
     async def _outbound(self, awaited: Await) -> Verdict:
-        snapshot = await self._read("Pod", "Service", "DestinationRule")
-        wanted = dict.fromkeys(awaited.subject, UpstreamTls.PER_ENDPOINT)
+        snapshot = await self._read("Pod", "Service", "ServiceEntry", "DestinationRule", "PeerAuthentication")
+        known = hosts.mesh_hosts(snapshot)
+        wanted = [host for host in known if host.name in awaited.subject]
         if awaited.expect["tls"] == "rules":
-            wanted = self._hosts_under_mesh_tls(snapshot, {Ref.parse(text) for text in awaited.subject})
+            wanted = _hosts_of_rules(snapshot, known, {Ref.parse(text) for text in awaited.subject})
         pods = _World(snapshot).meshed_pods()
-        facts, unseen = await self._proxies(pods, ["clusters"], wanted)
+        facts, unseen = await self._proxies(pods, ["clusters"], [host.name for host in wanted])
+        by_ref, side = {pod.ref: pod for pod in pods}, ClientSide(snapshot, self._mesh)
         missing = tuple(
             difference
             for proxy in facts
-            for host, tls in sorted(wanted.items())
-            for difference in proofs.outbound_differences(proxy, host, tls)
+            for host in wanted
+            for difference in proofs.outbound_differences(
+                proxy, side.towards(client_of(by_ref[proxy.pod]), host), auto=awaited.expect["tls"] == "auto"
+            )
         )
         late = len({difference.split()[0] for difference in missing})
         return tally(len(facts) - late, len(pods), missing, unseen, ENVOY)
-
-    def _hosts_under_mesh_tls(self, snapshot: Snapshot, rules: Collection[Ref]) -> dict[str, UpstreamTls]:
-        present = [r for r in snapshot.of_kind("DestinationRule") if r.ref in rules]
-        return {
-            host: UpstreamTls.ALWAYS
-            for rule in present
-            for host in map(hosts.fqdn, snapshot.of_kind("Service"))
-            if hosts.covers(destination_rules.rule_hosts(rule), host) and destination_rules.host_level_mesh_tls(rule)
-        }
 
     async def _authz(self, awaited: Await) -> Verdict:
         snapshot = await self._read("Pod", "AuthorizationPolicy")
@@ -243,6 +239,13 @@ class IstioJudge:
             else:
                 missing += _field_differences(ref, resource, awaited.expect["fields"][text])
         return tally(len(awaited.subject) - len(missing), len(awaited.subject), tuple(missing), (), KUBERNETES)
+
+
+def _hosts_of_rules(
+    snapshot: Snapshot, known: Iterable[hosts.MeshHost], rules: Collection[Ref]
+) -> list[hosts.MeshHost]:
+    patterns = [destination_rules.rule_host(r) for r in snapshot.of_kind("DestinationRule") if r.ref in rules]
+    return [host for host in known if any(hosts.covers(pattern, host.name) for pattern in patterns)]
 
 
 def _field_differences(ref: Ref, resource: Resource | None, fields: Iterable[Mapping[str, object]]) -> list[str]:

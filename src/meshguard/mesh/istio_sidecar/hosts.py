@@ -1,17 +1,19 @@
 """Hosts: how Istio names services, and which of them a policy's `host` means.
 
-Source: Istio `pilot/pkg/model/service.go` (ResolveShortnameToFQDN) and `pkg/config/host/name.go` (Matches).
+Source: Istio `pilot/pkg/model/config.go` (ResolveShortnameToFQDN), `pkg/config/host/name.go` (Matches),
+`pilot/pkg/serviceregistry/serviceentry/conversion.go`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from meshguard.model.objects import Resource, dig
+from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.snapshot import Snapshot
 
 CLUSTER_DOMAIN = "cluster.local"
+EXPORT_TO_ANNOTATION = "networking.istio.io/exportTo"
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,76 @@ class ServicePort:
     """`http`, `grpc`, `tcp`, ... by appProtocol or by the name's prefix; "" where Istio would sniff."""
 
 
+@dataclass(frozen=True)
+class MeshHost:
+    """A name that a caller's proxy knows: a service, or a host of a ServiceEntry."""
+
+    name: str
+    namespace: str
+    origin: Ref
+    ports: tuple[int, ...]
+    passthrough: bool
+    """Without an address of its own (headless), or resolved by nobody: the proxy sends where the caller wants."""
+    external: bool
+    """Outside the mesh: auto mTLS keeps away."""
+    selector: Mapping[str, str]
+    export_to: frozenset[str]
+    """Namespaces that see it; empty where the mesh's default counts."""
+
+    def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """True when pods with these labels serve it."""
+        return bool(self.selector) and namespace == self.namespace and self.selector.items() <= labels.items()
+
+
+def mesh_hosts(snapshot: Snapshot) -> tuple[MeshHost, ...]:
+    """Every service and ServiceEntry host of the cluster, in order."""
+    services = (_of_service(service) for service in snapshot.of_kind("Service"))
+    entries = (host for entry in snapshot.of_kind("ServiceEntry") for host in of_service_entry(entry))
+    return (*services, *entries)
+
+
+def _of_service(service: Resource) -> MeshHost:
+    exported = service.annotations.get(EXPORT_TO_ANNOTATION, "")
+    return MeshHost(
+        fqdn(service),
+        service.ref.namespace,
+        service.ref,
+        tuple(port.number for port in ports(service)),
+        is_headless(service),
+        False,
+        dig(service.doc, "spec", "selector", default={}),
+        frozenset(part.strip() for part in exported.split(",") if part.strip()),
+    )
+
+
+def of_service_entry(entry: Resource) -> Iterator[MeshHost]:
+    """The hosts that a ServiceEntry adds; without a `location` they are outside the mesh."""
+    for host in dig(entry.doc, "spec", "hosts", default=[]):
+        yield MeshHost(
+            str(host),
+            entry.ref.namespace,
+            entry.ref,
+            tuple(int(p["number"]) for p in dig(entry.doc, "spec", "ports", default=[]) if p.get("protocol") != "UDP"),
+            dig(entry.doc, "spec", "resolution", default="NONE") == "NONE",
+            dig(entry.doc, "spec", "location", default="MESH_EXTERNAL") == "MESH_EXTERNAL",
+            dig(entry.doc, "spec", "workloadSelector", "labels", default={}),
+            frozenset(dig(entry.doc, "spec", "exportTo", default=[])),
+        )
+
+
 def fqdn(service: Resource) -> str:
     """The service's full name."""
     return f"{service.ref.name}.{service.ref.namespace}.svc.{CLUSTER_DOMAIN}"
 
 
 def resolve(host: str, namespace: str) -> str:
-    """Make a policy's host full: a name without dots is a service of the policy's own namespace."""
+    """Make a policy's host full: a name without dots is a service of the policy's own namespace.
+
+    A name with dots stays as it is: Istio does not complete `cart.shop-core`, such a policy matches no service.
+    """
     if "*" in host or "." in host:
-        return _complete(host)
+        return host
     return f"{host}.{namespace}.svc.{CLUSTER_DOMAIN}"
-
-
-def _complete(host: str) -> str:
-    return f"{host}.{CLUSTER_DOMAIN}" if host.endswith(".svc") else host
 
 
 def covers(pattern: str, host: str) -> bool:

@@ -12,6 +12,8 @@ from meshguard.model.snapshot import Snapshot
 
 DEFAULT_ROOT_NAMESPACE = "istio-system"
 DEFAULT_DRAIN_S = 45.0
+#: In `exportTo`: every namespace, and the policy's own.
+PUBLIC, PRIVATE = "*", "."
 _DURATION = re.compile(r"(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m(?!s))?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>[\d.]+)ms)?")
 
 
@@ -25,6 +27,15 @@ class MeshConfig:
     drain_s: float = DEFAULT_DRAIN_S
     """How long a changed filter chain lets its old connections live."""
     discovery_selectors: tuple[Mapping[str, Any], ...] = ()
+    trust_domain_aliases: tuple[str, ...] = ()
+    service_export_to: frozenset[str] = frozenset({PUBLIC})
+    """Who sees a service that does not say."""
+    destination_rule_export_to: frozenset[str] = frozenset({PUBLIC})
+    """Who sees a DestinationRule that does not say."""
+    registry_only: bool = False
+    """Proxies let nothing out that the mesh does not know."""
+    dns_capture: bool = False
+    """Proxies answer DNS, so that ServiceEntry hosts without an address get one."""
 
 
 def mesh_config(snapshot: Snapshot) -> MeshConfig:
@@ -37,6 +48,11 @@ def mesh_config(snapshot: Snapshot) -> MeshConfig:
         bool(mesh.get("enableAutoMtls", True)),
         seconds(str(dig(mesh, "defaultConfig", "drainDuration", default=f"{DEFAULT_DRAIN_S}s"))),
         tuple(dig(mesh, "discoverySelectors", default=())),
+        tuple(dig(mesh, "trustDomainAliases", default=())),
+        frozenset(dig(mesh, "defaultServiceExportTo", default=[PUBLIC])),
+        frozenset(dig(mesh, "defaultDestinationRuleExportTo", default=[PUBLIC])),
+        dig(mesh, "outboundTrafficPolicy", "mode") == "REGISTRY_ONLY",
+        str(dig(mesh, "defaultConfig", "proxyMetadata", "ISTIO_META_DNS_CAPTURE", default="")).lower() == "true",
     )
 
 

@@ -1,8 +1,9 @@
 """Which TLS mode a server demands, port by port, by Istio's own merge rules.
 
-Port beats workload beats namespace beats mesh; in each scope the oldest policy wins; UNSET inherits; a selector
-in the root namespace is ignored by the mesh level; port levels count only in the oldest matching workload policy.
-Source: Istio `pilot/pkg/model/policyappliers/mtls.go` (ComposePeerAuthentication), `pilot/pkg/model/authentication.go`.
+Port beats workload beats namespace beats mesh; in each scope the oldest policy wins; UNSET inherits; a policy with a
+selector in the root namespace is ignored; port levels count only in the oldest matching workload policy.
+Source: Istio `pilot/pkg/security/authn/policy_applier.go` (ComposePeerAuthentication),
+`pilot/pkg/model/authentication.go`.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class PeerPolicies:
         return oldest(p for p in self._policies if p.ref.namespace == namespace and not selector_of(p))
 
     def workload_level(self, namespace: str, labels: Mapping[str, str]) -> Resource | None:
-        """The policy with a selector that holds for pods with these labels."""
+        """The policy with a selector that holds for pods with these labels; one in the root namespace never does."""
+        if namespace == self._root:
+            return None
         return oldest(
             p
             for p in self._policies

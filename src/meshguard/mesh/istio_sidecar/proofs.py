@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from meshguard.mesh.istio_sidecar import authorization, hosts, membership, names
+from meshguard.mesh.istio_sidecar.client_tls import ClientTls
 from meshguard.mesh.istio_sidecar.peer_authentication import EffectiveMode, Mode
 from meshguard.model.objects import Pod, Resource, Workload, dig
-from meshguard.model.proxy import Endpoint, InboundPort, ProxyFacts, UpstreamTls
+from meshguard.model.proxy import Endpoint, InboundPort, ProxyFacts
 
 #: (accepts plaintext, accepts mutual TLS) for each mode that can be effective.
 ACCEPTS: Mapping[Mode, tuple[bool, bool]] = {
@@ -42,17 +43,23 @@ def _accepts(port: InboundPort) -> str:
     return f"takes {' and '.join(taken) or 'nothing'}"
 
 
-def outbound_differences(facts: ProxyFacts, host: str, wanted: UpstreamTls) -> tuple[str, ...]:
-    """Compare how a caller's proxy encrypts towards a host; a host that it does not know is not its business."""
-    return tuple(
-        f"{facts.pod.name} has {tls.value} for {key}"
-        for key, tls in sorted((facts.clusters or {}).items())
-        if _host_of(key) == host and tls is not wanted
-    )
+def outbound_differences(
+    facts: ProxyFacts, expected: Mapping[str, ClientTls], *, auto: bool = False
+) -> tuple[str, ...]:
+    """Compare how a caller's proxy encrypts towards a host with what the rules say; `auto` wants no decree as well.
 
-
-def _host_of(cluster: str) -> str:
-    return cluster.split("/", 1)[0].rsplit(":", 1)[0]
+    A host that the proxy does not know is not its business.
+    """
+    known = facts.clusters or {}
+    wrong = []
+    for key, tls in sorted(expected.items()):
+        if auto and tls.demands_mesh_tls:
+            wrong.append(f"{facts.pod.name} is under a rule that demands mutual TLS for {key}")
+        elif key in known and known[key] is not tls.cluster:
+            wrong.append(f"{facts.pod.name} has {known[key].value} for {key}, not {tls.cluster.value} yet")
+        elif key not in known and key.split("/", 1)[0] in known:
+            wrong.append(f"{facts.pod.name} does not have {key} yet")
+    return tuple(wrong)
 
 
 def expected_endpoints(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts
+from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts, tls_relaxation
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, mode_of, port_modes
 from meshguard.mesh.istio_sidecar.scope import Scope, Server
 from meshguard.model.change import Change, change_at
@@ -149,25 +149,40 @@ def _port_edit(scope: Scope, workload: Ref, numbers: list[int]) -> Edit:
     return Edit(ref, "", sentence, why, manifest=_manifest(ref, spec))
 
 
+def mesh_tls_rules(scope: Scope) -> Mapping[Ref, tuple[str, ...]]:
+    """Return the DestinationRules by which a caller sends mutual TLS to a host of the scope, whatever serves it."""
+    found: dict[Ref, set[str]] = {}
+    for client in scope.clients:
+        for host in scope.hosts:
+            rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
+            if rule is None or not scope.reach.knows(client.namespace, client.labels, host):
+                continue
+            if any(tls.demands_mesh_tls for tls in scope.client_side.towards(client, host).values()):
+                for source in rule.in_effect():
+                    if destination_rules.demands_mesh_tls(source):
+                        found.setdefault(source.ref, set()).add(host.name)
+    return {ref: tuple(sorted(found[ref])) for ref in sorted(found)}
+
+
+def relaxed_rules(scope: Scope) -> tls_relaxation.Relaxed:
+    """Return the edits of those rules, and which of them have none."""
+    rules = [scope.snapshot.resources[ref] for ref in mesh_tls_rules(scope)]
+    return tls_relaxation.relax(scope.snapshot, scope.mesh, rules)
+
+
 def destination_rule_edits(scope: Scope) -> tuple[Edit, ...]:
-    """Return the edits that drop ISTIO_MUTUAL from every rule that resolves to a host of the scope."""
-    targets = [hosts.fqdn(service) for service in scope.services]
-    edits = []
-    for rule in scope.snapshot.of_kind("DestinationRule"):
-        pattern = destination_rules.rule_hosts(rule)
-        hit = [host for host in targets if hosts.covers(pattern, host)]
-        changes = destination_rules.without_mesh_tls(rule) if hit else ()
-        if changes:
-            edits.append(
-                Edit(
-                    rule.ref,
-                    rule.uid,
-                    f"Let callers of {', '.join(hit)} choose TLS endpoint by endpoint ({rule.ref})",
-                    "an explicit ISTIO_MUTUAL would go on encrypting towards pods that have no proxy any more",
-                    changes,
-                )
-            )
-    return tuple(edits)
+    """Return the edits that drop ISTIO_MUTUAL from every rule in effect for a host of the scope."""
+    relaxed, concerned = relaxed_rules(scope), mesh_tls_rules(scope)
+    return tuple(
+        Edit(
+            ref,
+            scope.snapshot.resources[ref].uid,
+            f"Let callers of {', '.join(concerned[ref])} choose TLS endpoint by endpoint ({ref})",
+            "an explicit ISTIO_MUTUAL would go on encrypting towards pods that have no proxy any more",
+            changes,
+        )
+        for ref, changes in sorted(relaxed.changes.items())
+    )
 
 
 def authorization_edits(lost: Iterable[authorization.LostRule]) -> tuple[Edit, ...]:

@@ -9,8 +9,11 @@ from typing import Any
 
 from meshguard.mesh.istio_sidecar import hosts, membership
 from meshguard.mesh.istio_sidecar.authorization import Identity
+from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, client_of
+from meshguard.mesh.istio_sidecar.membership import Memberships
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig, mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import PeerPolicies
+from meshguard.mesh.istio_sidecar.reach import Reach
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import Snapshot
@@ -46,6 +49,21 @@ class Scope:
     def peers(self) -> PeerPolicies:
         """The PeerAuthentications."""
         return PeerPolicies(self.snapshot, self.mesh.root_namespace)
+
+    @cached_property
+    def memberships(self) -> Memberships:
+        """What every workload is declared, due and seen to be."""
+        return Memberships(self.snapshot)
+
+    @cached_property
+    def client_side(self) -> ClientSide:
+        """The DestinationRules, and what they and the policies make of outbound TLS."""
+        return ClientSide(self.snapshot, self.mesh)
+
+    @cached_property
+    def reach(self) -> Reach:
+        """Which hosts a proxy knows."""
+        return Reach(self.snapshot, self.mesh)
 
     @cached_property
     def meshed_pods(self) -> tuple[Pod, ...]:
@@ -111,6 +129,26 @@ class Scope:
             for p in self.meshed_workloads[w.ref]
         }
         return tuple(Identity(self.mesh.trust_domain, ns, sa) for ns, sa in sorted(accounts))
+
+    @cached_property
+    def clients(self) -> tuple[Client, ...]:
+        """One caller for each kind of proxy: those that are meshed, and those that open runs will bring back."""
+        now = [client_of(pods[0]) for pods in self.meshed_workloads.values()]
+        later = [Client(s.namespace, s.labels) for s in self.servers if s.workload not in self.meshed_workloads]
+        return (*now, *later)
+
+    @cached_property
+    def hosts(self) -> tuple[hosts.MeshHost, ...]:
+        """The names that pods of the scope serve: its services, and ServiceEntries that select its workloads."""
+        return tuple(
+            host
+            for host in hosts.mesh_hosts(self.snapshot)
+            if host.namespace in self.namespaces
+            and (
+                host.origin.kind == "Service"
+                or any(host.selects(w.ref.namespace, w.template_labels) for w in self.candidates)
+            )
+        )
 
     @cached_property
     def services(self) -> tuple[Resource, ...]:

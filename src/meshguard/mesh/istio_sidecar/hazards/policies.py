@@ -75,7 +75,7 @@ def explicit_tls_without_auto(scope: Scope, _: Consents) -> Iterator[Finding]:
         return
     targets = [hosts.fqdn(service) for service in scope.services]
     for rule in scope.snapshot.of_kind("DestinationRule"):
-        pattern = destination_rules.rule_hosts(rule)
+        pattern = destination_rules.rule_host(rule)
         if destination_rules.demands_mesh_tls(rule) and any(hosts.covers(pattern, h) for h in targets):
             yield Finding(CODES["MG206"], rule.ref, "it has tls ISTIO_MUTUAL and enableAutoMtls is off")
 
