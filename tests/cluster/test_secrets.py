@@ -85,7 +85,7 @@ def test_of_the_injector_only_its_policy_is_kept() -> None:
         "policy": "enabled",
         "alwaysInjectSelector": None,
         "neverInjectSelector": [{"matchLabels": {"job": "batch"}}],
-        "defaultTemplates": None,
+        "templateNames": ["sidecar"],
     }
 
 

@@ -14,6 +14,7 @@ _POD_SPEC: dict[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template", "spec"),
     "StatefulSet": ("spec", "template", "spec"),
     "DaemonSet": ("spec", "template", "spec"),
+    "Rollout": ("spec", "template", "spec"),
     "Job": ("spec", "template", "spec"),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
 }
@@ -50,6 +51,12 @@ def _trim_replica_set(doc: dict[str, Any]) -> None:
     doc["metadata"] = {key: metadata[key] for key in kept if key in metadata}
 
 
+def _trim_node(doc: dict[str, Any]) -> None:
+    """Room for pods and who may be scheduled there; the list of images alone can be longer than everything else."""
+    status = doc.get("status") or {}
+    doc["status"] = {key: status[key] for key in ("allocatable", "conditions") if key in status}
+
+
 def _trim_wasm_plugin(doc: dict[str, Any]) -> None:
     spec = doc.get("spec") or {}
     spec.pop("pluginConfig", None)
@@ -69,10 +76,14 @@ def _trim_config_map(doc: dict[str, Any]) -> None:
     if "config" in data and "values" in data:
         injector = _mapping(data["config"])
         doc["injector"] = {key: injector.get(key) for key in _INJECTOR_POLICY}
+        doc["injector"]["templateNames"] = sorted(
+            {*(injector.get("templates") or ()), *(injector.get("aliases") or ())}
+        )
 
 
-_INJECTOR_POLICY = ("policy", "alwaysInjectSelector", "neverInjectSelector", "defaultTemplates")
+_INJECTOR_POLICY = ("policy", "alwaysInjectSelector", "neverInjectSelector")
 _SPECIAL: dict[str, Callable[[dict[str, Any]], None]] = {
+    "Node": _trim_node,
     "ReplicaSet": _trim_replica_set,
     "WasmPlugin": _trim_wasm_plugin,
     "ConfigMap": _trim_config_map,

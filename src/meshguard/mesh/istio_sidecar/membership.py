@@ -1,24 +1,52 @@
 """Who is in the mesh: declared by labels, due at the next pod create, and actual on the pods.
 
-Step 1 of injection is the API server's: it evaluates the selectors of every webhook that is really in the
-cluster, and needs no istiod for that. Step 2 is istiod's, and is the table INJECTOR_STEPS.
-Sources: Istio `pkg/kube/inject/inject.go` (injectRequired), `manifests/charts/istio-control/istio-discovery/
-templates/mutatingwebhook.yaml`.
+Injection has two steps: the API server's (module `webhooks`, works with istiod dead) and istiod's (module `injector`).
+This module puts them together and compares them with what the pods are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
 
 from meshguard.mesh.istio_sidecar import names
-from meshguard.model.objects import Namespace, Pod, Resource, Workload, dig
-from meshguard.model.selectors import matches
+from meshguard.mesh.istio_sidecar.injector import (
+    INJECTOR_STEPS,
+    Candidate,
+    InjectorConfig,
+    Step,
+    injector_config,
+    unknown_templates,
+)
+from meshguard.mesh.istio_sidecar.webhooks import InjectorWebhook, injector_webhooks, ready_injectors
+from meshguard.model.objects import Namespace, Pod, Workload
 from meshguard.model.snapshot import Snapshot
 
-SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
+__all__ = [
+    "Candidate",
+    "Due",
+    "DueAnswer",
+    "Injector",
+    "Membership",
+    "Memberships",
+    "ProxyKind",
+    "declared",
+    "due",
+    "injector_webhooks",
+    "injectors",
+    "is_gateway_pod",
+    "is_meshed",
+    "membership_of",
+    "needs_injection",
+    "proxy_image",
+    "proxy_kind",
+    "ready_injectors",
+    "revision_of",
+    "unserved_revision",
+]
 
 
 class Due(StrEnum):
@@ -27,7 +55,9 @@ class Due(StrEnum):
     INJECTED = "injected"
     NOT_INJECTED = "not injected"
     REFUSED = "refused"
-    """A webhook that fails closed selects the pod and has nobody behind it: the pod cannot be created at all."""
+    """The pod cannot be created at all: nobody answers behind a webhook that fails closed, or the injector objects."""
+    UNKNOWN = "unknown"
+    """It depends on matchConditions, which only the API server evaluates: a dry-run create tells."""
 
 
 class ProxyKind(StrEnum):
@@ -39,146 +69,92 @@ class ProxyKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A pod that does not exist yet: what admission would look at."""
+class Injector:
+    """One webhook with what is behind it."""
 
-    namespace: str
-    namespace_labels: Mapping[str, str]
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    host_network: bool = False
-
-    @classmethod
-    def of(cls, namespace: Namespace, workload: Workload) -> Candidate:
-        """The next pod of a workload."""
-        return cls(
-            namespace.name,
-            {**namespace.labels, "kubernetes.io/metadata.name": namespace.name},
-            workload.template_labels,
-            workload.template_annotations,
-            bool(dig(workload.template, "spec", "hostNetwork", default=False)),
-        )
-
-
-@dataclass(frozen=True)
-class InjectorWebhook:
-    """One rule of an injector's MutatingWebhookConfiguration."""
-
-    configuration: str
-    name: str
-    revision: str
-    service: tuple[str, str]
-    """Namespace and name of the service that answers; ("", "") for a URL."""
-    namespace_selector: Mapping[str, Any]
-    object_selector: Mapping[str, Any]
-    fails_closed: bool
+    webhook: InjectorWebhook
+    config: InjectorConfig
+    answers: bool
 
     def selects(self, candidate: Candidate) -> bool:
-        """Tell whether the API server would call this webhook for the pod."""
-        return matches(self.namespace_selector, candidate.namespace_labels) and matches(
-            self.object_selector, candidate.labels
-        )
+        """Tell whether the API server would send it the pod."""
+        return self.webhook.selects(candidate.namespace_labels, candidate.labels)
 
-
-def injector_webhooks(snapshot: Snapshot) -> tuple[InjectorWebhook, ...]:
-    """Return every rule of every injector in the cluster, found by what it calls and not by its name."""
-    found = []
-    for configuration in snapshot.of_kind("MutatingWebhookConfiguration"):
-        for webhook in dig(configuration.doc, "webhooks", default=[]):
-            if _is_injector(webhook):
-                found.append(_webhook(configuration, webhook))
-    return tuple(found)
-
-
-def _is_injector(webhook: Mapping[str, Any]) -> bool:
-    path = dig(webhook, "clientConfig", "service", "path", default="") or dig(
-        webhook, "clientConfig", "url", default=""
-    )
-    creates_pods = any(
-        "CREATE" in rule.get("operations", ()) and "pods" in rule.get("resources", ())
-        for rule in webhook.get("rules", ())
-    )
-    return creates_pods and "/inject" in path and str(webhook.get("name", "")).endswith("istio.io")
-
-
-def _webhook(configuration: Resource, webhook: Mapping[str, Any]) -> InjectorWebhook:
-    return InjectorWebhook(
-        configuration.ref.name,
-        webhook["name"],
-        configuration.labels.get(names.REVISION, "default"),
-        (
-            dig(webhook, "clientConfig", "service", "namespace", default=""),
-            dig(webhook, "clientConfig", "service", "name", default=""),
-        ),
-        webhook.get("namespaceSelector") or {},
-        webhook.get("objectSelector") or {},
-        webhook.get("failurePolicy", "Fail") == "Fail",
-    )
-
-
-#: Step 2: the first row that has an answer decides. `None` means "no opinion, ask the next row".
-INJECTOR_STEPS: tuple[tuple[str, Callable[[Candidate], bool | None]], ...] = (
-    ("the pod uses the host's network", lambda c: False if c.host_network else None),
-    ("a system namespace", lambda c: False if c.namespace in SYSTEM_NAMESPACES else None),
-    ("the pod's label sidecar.istio.io/inject", lambda c: _flag(c.labels.get(names.POD_INJECT))),
-    (
-        "the pod's annotation sidecar.istio.io/inject",
-        lambda c: _flag(c.annotations.get(names.POD_INJECT)) if names.POD_INJECT not in c.labels else None,
-    ),
-    ("the policy of the injector, enabled by default", lambda c: True),
-)
-
-
-def _flag(value: str | None) -> bool | None:
-    """Read a flag as istiod does: four words mean yes, any other text means no, and none at all has no opinion."""
-    if value is None or value == "":
-        return None
-    return value.lower() in ("y", "yes", "true", "on")
+    def decide(self, candidate: Candidate) -> tuple[Step, bool]:
+        """Return the first step that has an answer, and the answer."""
+        for step in INJECTOR_STEPS:
+            answer = step.decide(candidate, self.config)
+            if answer is not None:
+                return step, answer
+        raise AssertionError("the last row of INJECTOR_STEPS always decides")
 
 
 @dataclass(frozen=True)
 class DueAnswer:
-    """What would happen at the next create, and which rule says so."""
+    """What would happen at the next create, and which rules say so."""
 
     due: Due
     reason: str
     revision: str = ""
+    """The revision whose istiod would inject, or cannot be reached."""
+    rows: tuple[str, ...] = ()
+    """The names of the rows that decided: the webhook's rule, then istiod's step."""
 
 
-def due(
-    candidate: Candidate, webhooks: tuple[InjectorWebhook, ...], ready_services: frozenset[tuple[str, str]]
-) -> DueAnswer:
-    """Decide what the next pod create would come out as.
+def injectors(snapshot: Snapshot) -> tuple[Injector, ...]:
+    """Return every injector's webhook in the cluster with its settings; one with a URL counts as answering."""
+    ready = ready_injectors(snapshot)
+    return tuple(
+        Injector(webhook, injector_config(snapshot, webhook), webhook.service == ("", "") or webhook.service in ready)
+        for webhook in injector_webhooks(snapshot)
+    )
 
-    `ready_services` are the injectors' services that have somebody behind them; a webhook with a URL counts as ready.
+
+def due(candidate: Candidate, injectors: Iterable[Injector]) -> DueAnswer:
+    """Decide what the next pod create would come out as."""
+    found = tuple(injectors)
+    called = [i for i in found if i.selects(candidate)]
+    answer = _outcome(candidate, called)
+    certain = [i for i in called if not i.webhook.has_match_conditions]
+    # More webhooks never make a pod less injected or less refused: if all and the certain ones agree, so does any mix.
+    if _outcome(candidate, certain).due is not answer.due:
+        return DueAnswer(Due.UNKNOWN, f"depends on the matchConditions of a webhook; if they hold: {answer.reason}")
+    if not called and (asked := unserved_revision(candidate, (i.webhook for i in found))):
+        return replace(answer, reason=f"no webhook serves {names.REVISION}={asked}")
+    return answer
+
+
+def _outcome(candidate: Candidate, called: Sequence[Injector]) -> DueAnswer:
+    """Call the injectors in order, as the API server does; the last one that injects leaves its mark."""
+    answer = DueAnswer(Due.NOT_INJECTED, "no webhook selects the pod")
+    for injector in called:
+        webhook, rule = injector.webhook, injector.webhook.rule.name if injector.webhook.rule else "own selectors"
+        if not injector.answers:
+            if webhook.fails_closed:
+                reason = f"{webhook.words}; {webhook.configuration} fails closed and nobody answers behind it"
+                return DueAnswer(Due.REFUSED, reason, webhook.revision, (rule, "nobody answers"))
+            continue
+        step, injects = injector.decide(candidate)
+        reason, rows = f"{webhook.words}; {step.words}", (rule, step.name)
+        if injects and (unknown := unknown_templates(candidate, injector.config)):
+            reason = f"the injector has no template {', '.join(repr(name) for name in unknown)}"
+            return DueAnswer(Due.REFUSED, reason, webhook.revision, (rule, "unknown template"))
+        if injects:
+            answer = DueAnswer(Due.INJECTED, reason, webhook.revision, rows)
+        elif answer.due is not Due.INJECTED:
+            answer = DueAnswer(Due.NOT_INJECTED, reason, webhook.revision, rows)
+    return answer
+
+
+def unserved_revision(candidate: Candidate, webhooks: Iterable[InjectorWebhook]) -> str:
+    """Return the revision or tag that the labels ask for and no webhook serves; "" where there is none.
+
+    The namespace's `istio-injection` makes every revision count for nothing, and the namespace's revision the pod's.
     """
-    called = [w for w in webhooks if w.selects(candidate)]
-    if not called:
-        return DueAnswer(Due.NOT_INJECTED, "no webhook selects the pod")
-    for webhook in called:
-        if webhook.service != ("", "") and webhook.service not in ready_services and webhook.fails_closed:
-            return DueAnswer(Due.REFUSED, f"{webhook.name} fails closed and nobody answers behind it", webhook.revision)
-    for reason, decide in INJECTOR_STEPS:
-        answer = decide(candidate)
-        if answer is not None:
-            return DueAnswer(Due.INJECTED if answer else Due.NOT_INJECTED, reason, called[0].revision)
-    raise AssertionError("the last row of INJECTOR_STEPS always decides")
-
-
-def ready_injectors(snapshot: Snapshot) -> frozenset[tuple[str, str]]:
-    """Return the services (namespace, name) that have at least one ready pod behind their selector."""
-    ready = set()
-    for service in snapshot.of_kind("Service"):
-        selector = dig(service.doc, "spec", "selector", default={})
-        if selector and any(
-            pod.ref.namespace == service.ref.namespace
-            and pod.ready
-            and not pod.terminating
-            and selector.items() <= pod.labels.items()
-            for pod in snapshot.pods
-        ):
-            ready.add((service.ref.namespace, service.ref.name))
-    return frozenset(ready)
+    if names.NS_INJECTION in candidate.namespace_labels:
+        return ""
+    asked = candidate.namespace_labels.get(names.REVISION) or candidate.labels.get(names.REVISION, "")
+    return "" if asked in {webhook.tag or webhook.revision for webhook in webhooks} else asked
 
 
 def proxy_kind(pod: Pod) -> ProxyKind:
@@ -190,9 +166,14 @@ def proxy_kind(pod: Pod) -> ProxyKind:
     return ProxyKind.NONE
 
 
+def carries_proxy(pod: Pod) -> bool:
+    """True for a pod with a proxy of the mesh, be it a sidecar or a gateway."""
+    return proxy_kind(pod) is not ProxyKind.NONE
+
+
 def is_meshed(pod: Pod) -> bool:
     """True for a pod that carries a sidecar (a gateway's proxy is not one)."""
-    return proxy_kind(pod) is not ProxyKind.NONE and not is_gateway_pod(pod)
+    return carries_proxy(pod) and not is_gateway_pod(pod)
 
 
 def is_gateway_pod(pod: Pod) -> bool:
@@ -212,14 +193,14 @@ def _uses_other_template(annotations: Mapping[str, str]) -> bool:
 
 
 def declared(namespace: Namespace, workload: Workload) -> str:
-    """Put into words what the labels of namespace and template say."""
-    parts = []
-    for key in (names.NS_INJECTION, names.REVISION):
-        if key in namespace.labels:
-            parts.append(f"{key}={namespace.labels[key]}")
-    for key in (names.POD_INJECT, names.REVISION):
-        if key in workload.template_labels:
-            parts.append(f"pod {key}={workload.template_labels[key]}")
+    """Put into words what the labels of namespace and template say, and the template's annotation."""
+    parts = [
+        f"{key}={namespace.labels[key]}" for key in (names.NS_INJECTION, names.REVISION) if key in namespace.labels
+    ]
+    template = workload.template_labels
+    parts += [f"pod {key}={template[key]}" for key in (names.POD_INJECT, names.REVISION) if key in template]
+    if (annotation := workload.template_annotations.get(names.POD_INJECT)) is not None:
+        parts.append(f"pod annotation {names.POD_INJECT}={annotation}")
     return ", ".join(parts) or "nothing"
 
 
@@ -253,37 +234,60 @@ class Membership:
 
     @property
     def consistent(self) -> bool:
-        """What is due at the next create is what the pods are now."""
-        if not self.pods:
+        """What is due at the next create is what the pods are now; one that would be refused is no pod at all."""
+        if not self.pods or self.due.due is Due.UNKNOWN:
             return True
+        if self.due.due is Due.REFUSED:
+            return False
         return self.meshed_pods == (self.pods if self.due.due is Due.INJECTED else 0)
 
 
+@dataclass(frozen=True)
+class Memberships:
+    """The three answers for any workload of a snapshot; the injectors are looked up once."""
+
+    snapshot: Snapshot
+
+    @cached_property
+    def injectors(self) -> tuple[Injector, ...]:
+        """The injectors as they are."""
+        return injectors(self.snapshot)
+
+    @cached_property
+    def dead_injectors(self) -> tuple[Injector, ...]:
+        """The injectors as they would be without any istiod."""
+        return tuple(replace(injector, answers=False) for injector in self.injectors)
+
+    def candidate(self, workload: Workload) -> Candidate:
+        """The workload's next pod."""
+        return Candidate.of(self.snapshot.namespaces[workload.ref.namespace], workload)
+
+    def of(self, workload: Workload) -> Membership:
+        """Give the three answers for one workload."""
+        candidate = self.candidate(workload)
+        pods = [p for p in self.snapshot.pods_of_workload.get(workload.ref, ()) if not p.terminating]
+        meshed = [p for p in pods if is_meshed(p)]
+        first = meshed[0] if meshed else None
+        return Membership(
+            workload,
+            declared(self.snapshot.namespaces[workload.ref.namespace], workload),
+            due(candidate, self.injectors),
+            due(candidate, self.dead_injectors),
+            len(pods),
+            len(meshed),
+            revision_of(first) if first else "",
+            proxy_image(first) if first else "",
+            proxy_kind(first) if first else ProxyKind.NONE,
+        )
+
+
 def membership_of(snapshot: Snapshot, workload: Workload) -> Membership:
-    """Give the three answers for one workload."""
-    namespace = snapshot.namespaces[workload.ref.namespace]
-    candidate = Candidate.of(namespace, workload)
-    webhooks = injector_webhooks(snapshot)
-    pods = [p for p in snapshot.pods_of_workload.get(workload.ref, ()) if not p.terminating]
-    meshed = [p for p in pods if is_meshed(p)]
-    first = meshed[0] if meshed else None
-    return Membership(
-        workload,
-        declared(namespace, workload),
-        due(candidate, webhooks, ready_injectors(snapshot)),
-        due(candidate, webhooks, frozenset()),
-        len(pods),
-        len(meshed),
-        revision_of(first) if first else "",
-        proxy_image(first) if first else "",
-        proxy_kind(first) if first else ProxyKind.NONE,
-    )
+    """Give the three answers for one workload; for many of them keep one `Memberships`."""
+    return Memberships(snapshot).of(workload)
 
 
 def revision_of(pod: Pod) -> str:
     """The control-plane revision that injected the pod, from the injector's own mark."""
-    import json
-
     try:
         status = json.loads(pod.annotations.get(names.STATUS_ANNOTATION, "{}"))
     except ValueError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 NS_INJECTION = "istio-injection"
 REVISION = "istio.io/rev"
+TAG = "istio.io/tag"
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
 POD_INJECT = "sidecar.istio.io/inject"
 STATUS_ANNOTATION = "sidecar.istio.io/status"
 TEMPLATES_ANNOTATION = "inject.istio.io/templates"

@@ -218,11 +218,11 @@ def _unserved(snapshot: Snapshot, enrol: list[Step], members: tuple[Workload, ..
             restored.append(changed_resource(snapshot.resources[step.target], step.changes))
         except FieldConflict:
             continue  # named by MG207 already
-    after = snapshot.replace(restored)
+    after = membership.Memberships(snapshot.replace(restored))
     return [
         Finding(CODES["MG402"], workload.ref, f"it would be {answer.due.due}: {answer.due.reason}")
         for workload in members
-        if (answer := membership.membership_of(after, workload)).due.due is not membership.Due.INJECTED
+        if (answer := after.of(workload)).due.due is not membership.Due.INJECTED
     ]
 
 

@@ -37,7 +37,7 @@ class IstioSidecar:
         for workload in sorted(snapshot.workloads, key=lambda w: w.ref):
             if workload.ref.namespace not in scope.namespaces:
                 continue
-            answer = membership.membership_of(snapshot, workload)
+            answer = scope.memberships.of(workload)
             mode = scope.peers.effective(workload.ref.namespace, workload.template_labels)
             rows.append(
                 WorkloadStatus(
