@@ -1,0 +1,52 @@
+"""What the data plane itself says of each workload, to stand beside what its labels and policies say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from meshguard.mesh.istio_sidecar import membership, proofs
+from meshguard.mesh.protocol import WorkloadStatus
+from meshguard.model.objects import Pod
+from meshguard.model.proxy import InboundPort, ProxyFacts
+from meshguard.model.snapshot import Snapshot
+from meshguard.ports import Signals
+from meshguard.signals.istiod import ControlPlane, control_plane
+from meshguard.signals.portforward import Tunnels
+
+ISTIOD_LABEL = ("app", "istiod")
+
+
+async def as_seen(
+    rows: Sequence[WorkloadStatus], snapshot: Snapshot, signals: Signals, tunnels: Tunnels
+) -> tuple[WorkloadStatus, ...]:
+    """Replace what was computed by what one proxy of each workload has, where it answers; `source` says which."""
+    chosen = {row: pod for row in rows if (pod := _one_proxy(snapshot, row)) is not None}
+    istiods = [p for p in snapshot.pods if p.labels.get(ISTIOD_LABEL[0]) == ISTIOD_LABEL[1] and p.ready]
+    facts, plane = await asyncio.gather(
+        signals.proxies(list(chosen.values()), ["inbound"]), control_plane(tunnels, istiods)
+    )
+    return tuple(_seen(row, chosen[row], facts.get(chosen[row].ref), plane) if row in chosen else row for row in rows)
+
+
+def _one_proxy(snapshot: Snapshot, row: WorkloadStatus) -> Pod | None:
+    kind, _, name = row.workload.partition(" ")
+    for ref, pods in snapshot.pods_of_workload.items():
+        if (ref.kind, ref.namespace, ref.name) == (kind, row.namespace, name):
+            ready = (p for p in pods if membership.is_meshed(p) and p.ready and not p.terminating)
+            return next(ready, None)
+    return None
+
+
+def _seen(row: WorkloadStatus, pod: Pod, answer: object, plane: ControlPlane) -> WorkloadStatus:
+    known = plane.proxies.get(pod.ref)
+    row = replace(row, proxy_version=known.version if known and known.version else row.proxy_version)
+    if not isinstance(answer, ProxyFacts) or not answer.inbound:
+        return replace(row, source="policies (proxy unreachable)")
+    return replace(row, tls_mode=_mode(answer.inbound.get(0) or next(iter(answer.inbound.values()))), source="envoy")
+
+
+def _mode(port: InboundPort) -> str:
+    has = (port.plaintext, port.mutual_tls)
+    return next((mode.value for mode, accepts in proofs.ACCEPTS.items() if accepts == has), "nothing")
