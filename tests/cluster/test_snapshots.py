@@ -42,7 +42,7 @@ def snapshot_of(server: ApiServer, tmp_path: Path) -> Snapshot:
 
 def test_a_snapshot_is_a_constant_number_of_lists(tmp_path: Path) -> None:
     snapshot = snapshot_of(cluster_of(), tmp_path)
-    assert snapshot.requests == 23
+    assert snapshot.requests == 30
     assert snapshot.cluster.uid == "uid-kube-system"
     assert snapshot.blind == {}
 

@@ -46,6 +46,9 @@ _TABLE = (
     Kind("Pod", "", "v1", "pods"),
     Kind("Service", "", "v1", "services"),
     Kind("ConfigMap", "", "v1", "configmaps"),
+    Kind("Node", "", "v1", "nodes", namespaced=False),
+    Kind("ResourceQuota", "", "v1", "resourcequotas"),
+    Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims"),
     Kind("Deployment", "apps", "v1", "deployments"),
     Kind("ReplicaSet", "apps", "v1", "replicasets"),
     Kind("StatefulSet", "apps", "v1", "statefulsets"),
@@ -62,6 +65,16 @@ _TABLE = (
         "mutatingwebhookconfigurations",
         namespaced=False,
     ),
+    Kind(
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingwebhookconfigurations",
+        namespaced=False,
+    ),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies"),
+    Kind("Gateway", "gateway.networking.k8s.io", "v1", "gateways", optional=True),
+    Kind("Rollout", "argoproj.io", "v1alpha1", "rollouts", optional=True),
     Kind("PeerAuthentication", _SECURITY, "v1", "peerauthentications", optional=True),
     Kind("AuthorizationPolicy", _SECURITY, "v1", "authorizationpolicies", optional=True),
     Kind("RequestAuthentication", _SECURITY, "v1", "requestauthentications", optional=True),
@@ -76,6 +89,6 @@ _TABLE = (
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
 
 #: Kinds whose pod template decides about a sidecar, and that a rolling restart can renew.
-RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet")
+RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
 #: Kinds that own pods but are never restarted: running ones are reported and left alone.
 RUN_TO_COMPLETION = ("Job", "CronJob")

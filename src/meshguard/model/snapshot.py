@@ -133,6 +133,7 @@ _VIEWS: dict[str, type[Resource]] = {
     "Deployment": Workload,
     "StatefulSet": Workload,
     "DaemonSet": Workload,
+    "Rollout": Workload,
     "Job": Workload,
     "CronJob": Workload,
 }
