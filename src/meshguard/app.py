@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshguard.clock import WallClock
 from meshguard.config import Config
@@ -25,9 +25,10 @@ from meshguard.journal import rundir
 from meshguard.journal.journal import Journal
 from meshguard.journal.records import ClusterRecords, with_open_runs
 from meshguard.journal.rundir import RunDir, runs_folder
+from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
-from meshguard.mesh.protocol import Consents, LeaveRequest, Mesh, Settings
+from meshguard.mesh.protocol import Consents, LeaveRequest, Mesh, Settings, WorkloadStatus
 from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Plan
@@ -35,8 +36,15 @@ from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_restore
-from meshguard.ports import Clock, Cluster, Signals
+from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
+from meshguard.verify.seen import as_seen
+
+if TYPE_CHECKING:
+    from meshguard.cluster.kubernetes_cluster import KubernetesCluster
+    from meshguard.hypotheses.evaluate import Assessment
+    from meshguard.hypotheses.schema import Hypothesis
+    from meshguard.signals.portforward import Tunnels
 
 MESHES: tuple[Mesh, ...] = (IstioSidecar(),)
 
@@ -84,6 +92,8 @@ class Session:
     cluster: Cluster
     signals: Signals
     clock: Clock
+    measurements: Measurements
+    tunnels: Tunnels
 
     async def snapshot(self) -> Snapshot:
         """Read the cluster and the open runs that are recorded in it. Raises ClusterError."""
@@ -106,7 +116,27 @@ async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
         run=run,
     )
     async with cluster:
-        yield Session(target, cluster, EnvoySignals(cluster), clock)
+        signals = EnvoySignals(cluster)
+        yield Session(target, cluster, signals, clock, _measurer(cluster, signals, clock, target.config), cluster)
+
+
+def _measurer(cluster: KubernetesCluster, signals: Signals, clock: Clock, config: Config) -> Measurements:
+    from meshguard.signals import prometheus
+    from meshguard.signals.measure.measurer import Measurer
+    from meshguard.signals.measure.world import World
+
+    source = None
+    if config.prometheus_url:
+        source = prometheus.Prometheus(prometheus.by_url(config.prometheus_url))
+    elif config.prometheus_service:
+        source = prometheus.Prometheus(prometheus.by_service(cluster, config.prometheus_service))
+    return Measurer(World(cluster, signals, cluster, clock, membership.carries_proxy, source))
+
+
+async def status(opened: Session, snapshot: Snapshot, namespaces: Sequence[str]) -> tuple[WorkloadStatus, ...]:
+    """Return for each workload of these namespaces what is declared, due and, as far as the proxies answer, so."""
+    rows = mesh_of(snapshot).status(snapshot, namespaces)
+    return await as_seen(rows, snapshot, opened.signals, opened.tunnels)
 
 
 def mesh_of(snapshot: Snapshot) -> Mesh:
@@ -242,3 +272,10 @@ async def verify_run(opened: Session, run: str) -> list[tuple[Await, Verdict]]:
             Await(Check.INJECTION, "new pods come without a sidecar", workloads, {"injected": False}),
         ]
     return [(awaited, await judge.judge(awaited)) for awaited in awaits]
+
+
+async def assess_hypothesis(opened: Session, hypothesis: Hypothesis) -> Assessment:
+    """Ask all probes of a hypothesis once, at the same time. What does not answer is unknown; nothing is raised."""
+    from meshguard.hypotheses.evaluate import assess
+
+    return await assess(hypothesis, opened.measurements)

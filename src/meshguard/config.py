@@ -45,6 +45,15 @@ class Config(BaseModel):
     converge_deadline: PositiveFloat = Field(
         default=60.0, alias="convergeDeadlineSeconds", description="How long the proxies may take to have a change."
     )
+    prometheus_url: str = Field(
+        default="", alias="prometheusUrl", description="Where Prometheus answers, for probes that query it."
+    )
+    prometheus_service: str = Field(
+        default="",
+        alias="prometheusService",
+        pattern=r"^([a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+)?$",
+        description="The same as NS/SERVICE:PORT, reached through the API server; used where there is no URL.",
+    )
     journal_dir: str = Field(
         default="",
         alias="journalDirectory",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from meshguard.model.change import Change
+from meshguard.model.measurement import Measurement
 from meshguard.model.objects import Pod, Ref, Resource
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.model.snapshot import ClusterIdentity, Snapshot
@@ -111,5 +112,16 @@ class Signals(Protocol):
         """Read these parts (`inbound`, `clusters`, `endpoints`, `authz`, `counters`) of each pod's proxy.
 
         Bounded concurrency and one deadline per proxy; `hosts` narrows clusters and endpoints to these services.
+        """
+        ...
+
+
+class Measurements(Protocol):
+    """Numbers about the mesh, by the names of the catalogue of signals."""
+
+    async def measure(self, signal: str, args: Mapping[str, Any]) -> Measurement:
+        """Measure once; `args` are complete, defaults included. What does not answer is `unseen`.
+
+        Raises ClusterError when the cluster cannot be asked, KeyError for a signal that does not exist.
         """
         ...

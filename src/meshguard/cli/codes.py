@@ -25,12 +25,14 @@ def of_error(error: BaseException) -> Exit | None:
     from meshguard import app, config, consent, ports
     from meshguard.cli.planfile import ForeignPlan, StalePlan, UnreadablePlan
     from meshguard.cluster.errors import ConfigError
+    from meshguard.hypotheses.load import HypothesisError
     from meshguard.journal.errors import JournalError
     from meshguard.plan import build
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
         (ConfigError, Exit.USAGE),
         (config.ConfigError, Exit.USAGE),
+        (HypothesisError, Exit.USAGE),
         (UnreadablePlan, Exit.USAGE),
         (app.UnknownRun, Exit.USAGE),
         (build.UnknownScope, Exit.USAGE),

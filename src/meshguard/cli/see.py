@@ -37,12 +37,12 @@ async def _status(where: Where, namespaces: tuple[str, ...], *, all_namespaces: 
         raise click.UsageError("name namespaces with -n, or all of them with -A")
     async with app.session(where.target()) as opened:
         snapshot = await opened.snapshot()
-    mesh = app.mesh_of(snapshot)
-    chosen = sorted(snapshot.namespaces) if all_namespaces else list(namespaces)
-    check_scope(snapshot, chosen, ())
-    if all_namespaces:
-        chosen = [name for name in chosen if mesh.in_mesh(snapshot, name)]
-    rows = mesh.status(snapshot, chosen)
+        mesh = app.mesh_of(snapshot)
+        chosen = sorted(snapshot.namespaces) if all_namespaces else list(namespaces)
+        check_scope(snapshot, chosen, ())
+        if all_namespaces:
+            chosen = [name for name in chosen if mesh.in_mesh(snapshot, name)]
+        rows = await app.status(opened, snapshot, chosen)
     findings = mesh.findings(snapshot, chosen)
     if output == "json":
         runs = [{"run": r.run, "by": r.owner, "since": r.started, "reason": r.reason} for r in snapshot.open_runs]
@@ -160,12 +160,36 @@ def _present(made: Plan, output: str, out: Path | None, way_back: Plan | None) -
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", default="")
+@click.option("-f", "--file", "hypothesis", default="", help="A hypothesis: a file, or the name of one of ours.")
 @options.where
 @options.output
-def verify(run: str, where: Where, output: str) -> None:
-    """Look whether what RUN did is still so."""
-    asyncio.run(_verify(where, run, output))
+def verify(run: str, hypothesis: str, where: Where, output: str) -> None:
+    """Look whether what RUN did is still so, or, with -f, whether the mesh is healthy."""
+    if bool(run) == bool(hypothesis):
+        raise click.UsageError("name a RUN, or a hypothesis with -f FILE or -f NAME")
+    asyncio.run(_assess(where, hypothesis, output) if hypothesis else _verify(where, run, output))
+
+
+async def _assess(where: Where, file_or_name: str, output: str) -> None:
+    from meshguard import app
+    from meshguard.cli import render
+    from meshguard.cli.codes import Exit
+    from meshguard.hypotheses.evaluate import Health
+    from meshguard.hypotheses.load import load
+    from meshguard.hypotheses.text import assessment_text
+
+    hypothesis = load(file_or_name)
+    async with app.session(where.target()) as opened:
+        await opened.cluster.identity()
+        assessment = await app.assess_hypothesis(opened, hypothesis)
+    if output == "json":
+        print(render.as_json("Assessment", assessment.to_json()))
+    else:
+        print(assessment_text(assessment))
+    if assessment.health is not Health.HEALTHY:
+        print(f"meshguard: {assessment.sentence}", file=sys.stderr)
+        sys.exit(Exit.VERIFICATION_FAILED)
 
 
 async def _verify(where: Where, run: str, output: str) -> None:

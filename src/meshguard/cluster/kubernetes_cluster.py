@@ -98,6 +98,10 @@ class KubernetesCluster:
         """Return those of (verb, resource, namespace) that this person lacks, by one rules review per namespace."""
         return await missing_rights(self._requests, wanted)
 
+    async def read_service(self, namespace: str, service: str, path: str) -> Any:
+        """GET a JSON document from a service (`name:port`) through the API server's proxy. Raises ClusterError."""
+        return await self._requests.read(f"/api/v1/namespaces/{namespace}/services/{service}/proxy{path}")
+
     def tunnel(self, path: str, query: Query, protocols: Sequence[str]) -> AbstractAsyncContextManager[Tunnel]:
         """Open a WebSocket through the API server; the caller sets the deadline. Raises ClusterError."""
         return open_tunnel(self._requests, path, query, protocols)

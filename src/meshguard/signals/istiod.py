@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshguard.model.objects import Pod, Ref
-from meshguard.ports import ClusterError
-from meshguard.signals.http1 import HttpConnection, HttpError
-from meshguard.signals.portforward import PortForwardError, Tunnels, port_stream
+from meshguard.signals.asking import Silence, ask
+from meshguard.signals.portforward import Tunnels
 
 MONITORING_PORT = 15014
-_SYNC_PATH = "/debug/syncz"
+SYNC_PATH = "/debug/syncz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +45,18 @@ async def control_plane(tunnels: Tunnels, istiods: Sequence[Pod], *, deadline_s:
     proxies: dict[Ref, ConnectedProxy] = {}
     silent: dict[Ref, str] = {}
     for pod, answer in zip(istiods, answers, strict=True):
-        if isinstance(answer, str):
-            silent[pod.ref] = answer
+        if isinstance(answer, Silence):
+            silent[pod.ref] = answer.reason
         else:
             proxies.update((proxy.pod, proxy) for proxy in answer)
     return ControlPlane(proxies, silent)
 
 
-async def _ask(tunnels: Tunnels, istiod: Ref, deadline_s: float) -> list[ConnectedProxy] | str:
-    try:
-        async with asyncio.timeout(deadline_s), port_stream(tunnels, istiod, MONITORING_PORT) as stream:
-            rows = json.loads(await HttpConnection(stream).get(_SYNC_PATH))
-        return list(connected_proxies(rows or (), istiod))
-    except TimeoutError:
-        return f"no answer within {deadline_s:.0f} s"
-    except (ClusterError, PortForwardError, HttpError, ValueError) as error:
-        return str(error)
+async def _ask(tunnels: Tunnels, istiod: Ref, deadline_s: float) -> list[ConnectedProxy] | Silence:
+    def rows(body: bytes) -> list[ConnectedProxy]:
+        return list(connected_proxies(json.loads(body) or (), istiod))
+
+    return await ask(tunnels, istiod, MONITORING_PORT, SYNC_PATH, rows, deadline_s=deadline_s)
 
 
 def connected_proxies(rows: Iterable[Mapping[str, Any]], istiod: Ref) -> Iterable[ConnectedProxy]:
