@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshguard.cluster.patching import json_patch
@@ -71,6 +71,7 @@ def documents_and_changes(draw: st.DrawFn) -> tuple[dict[str, Any], list[Change]
     return original, changes
 
 
+@settings(deadline=None)
 @given(documents_and_changes())
 def test_the_patch_does_what_the_changes_say(case: tuple[dict[str, Any], list[Change]]) -> None:
     doc, changes = case
@@ -81,6 +82,7 @@ def test_the_patch_does_what_the_changes_say(case: tuple[dict[str, Any], list[Ch
         assert patched == doc
 
 
+@settings(deadline=None)
 @given(documents_and_changes(), st.data())
 def test_the_patch_refuses_an_object_that_somebody_else_has_changed(
     case: tuple[dict[str, Any], list[Change]], data: st.DataObject

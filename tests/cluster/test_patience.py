@@ -28,7 +28,7 @@ def test_retry_after_is_obeyed(tmp_path: Path) -> None:
     server = ApiServer().on(f"GET {PATH}", Say(429, {}, {"Retry-After": "3"}), namespace("shop"))
 
     async def scenario() -> None:
-        async with connected(server, tmp_path, clock=clock, patience=Patience()) as cluster:
+        async with connected(server, tmp_path, clock=clock) as cluster:
             assert await cluster.get(SHOP)
 
     asyncio.run(scenario())
@@ -62,14 +62,17 @@ def test_a_pause_beyond_the_deadline_is_not_waited_for(tmp_path: Path) -> None:
     assert clock.sleeps == []
 
 
-@pytest.mark.parametrize("trouble", [status(500, "etcdserver: leader changed"), Say(then_break=True), Say(hang=True)])
-def test_reads_are_repeated_with_growing_pauses(tmp_path: Path, trouble: Say) -> None:
+LEADER_CHANGED, BREAK, HANG = status(500, "etcdserver: leader changed"), Say(then_break=True), Say(hang=True)
+
+
+@pytest.mark.parametrize("troubles", [[LEADER_CHANGED] * 3, [BREAK] * 3, [HANG]])
+def test_reads_are_repeated_with_growing_pauses(tmp_path: Path, troubles: list[Say]) -> None:
     clock = FakeClock()
     server = ApiServer().on("GET /api/v1/pods", {"items": []})
-    server.on(f"GET {PATH}", trouble, trouble, trouble, namespace("shop"))
+    server.on(f"GET {PATH}", *troubles, namespace("shop"))
 
     async def scenario() -> None:
-        async with connected(server, tmp_path, clock=clock) as cluster:
+        async with connected(server, tmp_path, clock=clock, patience=Patience(60.0, 1.0, 120.0)) as cluster:
             await cluster.list("Pod")
             assert await cluster.get(SHOP)
 
@@ -85,7 +88,7 @@ def test_an_outage_longer_than_the_deadline_ends_in_a_true_sentence(tmp_path: Pa
     )
 
     async def scenario() -> None:
-        async with connected(server, tmp_path, clock=clock) as cluster:
+        async with connected(server, tmp_path, clock=clock, patience=Patience(60.0, 60.0, 20.0)) as cluster:
             await cluster.list("Pod")
             with pytest.raises(Unreachable, match=r"gave no answer to GET .* shutting down"):
                 await cluster.get(SHOP)
@@ -148,7 +151,7 @@ def test_nobody_listening_is_said_at_once(tmp_path: Path) -> None:
 
     started = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 class RealClock(FakeClock):
@@ -166,7 +169,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_in_time
 
     started = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert Patience().first_contact_s < 5
 
 

@@ -6,9 +6,10 @@ import asyncio
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshguard.ports import Unreachable
 from meshguard.signals.http1 import HttpConnection, HttpError
 from meshguard.signals.portforward import PortForwardError, PortStream
 
@@ -40,6 +41,7 @@ def bodies(stream: Bytes, count: int) -> list[bytes]:
     return asyncio.run(scenario())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(CHUNKED + SIZED)), max_size=12))
 def test_two_answers_however_they_are_cut(cuts: list[int]) -> None:
     text = CHUNKED + SIZED
@@ -84,7 +86,7 @@ class Frames:
 
 def read_all(frames: Frames) -> bytes:
     async def scenario() -> bytes:
-        stream, whole = PortStream(frames), b""
+        stream, whole = PortStream(frames, 15000), b""
         await stream.write(b"ping")
         while data := await stream.read():
             whole += data
@@ -100,8 +102,26 @@ def test_the_first_frame_of_each_channel_is_the_port_and_not_data() -> None:
 
 
 def test_the_kubelets_error_is_raised() -> None:
-    with pytest.raises(PortForwardError, match="connection refused"):
-        read_all(Frames(b"\x00\x98\x3a", b"\x01\x98\x3a", b"\x01connection refused"))
+    with pytest.raises(PortForwardError, match="no such container"):
+        read_all(Frames(b"\x00\x98\x3a", b"\x01\x98\x3a", b"\x01no such container"))
+
+
+def test_a_port_where_nobody_listens() -> None:
+    with pytest.raises(PortForwardError, match="nothing listens on port 15000"):
+        read_all(
+            Frames(b"\x00\x98\x3a", b"\x01\x98\x3a", b"\x01dial tcp4 127.0.0.1:15000: connect: connection refused")
+        )
+
+
+def test_the_kubelets_reason_is_heard_even_when_it_hung_up_before_we_spoke() -> None:
+    class HungUp(Frames):
+        async def send(self, frame: bytes) -> None:
+            raise Unreachable("cannot write to a closing connection")
+
+    with pytest.raises(PortForwardError, match="no such container"):
+        read_all(HungUp(b"\x00\x98\x3a", b"\x01\x98\x3a", b"\x01no such container"))
+    with pytest.raises(Unreachable, match="closing connection"):
+        read_all(HungUp())
 
 
 def test_a_channel_that_a_port_forward_does_not_have_is_an_error() -> None:

@@ -183,9 +183,9 @@ class Refused(Tunnels):
         yield Error()
 
 
-def test_a_pod_without_a_proxy_is_unreachable_with_the_kubelets_words() -> None:
+def test_a_pod_without_a_proxy_is_unreachable() -> None:
     answer = read(Refused({}), [pod("plain")], ["inbound"])[pod("plain").ref]
-    assert answer == ProxyUnreachable(pod("plain").ref, "connect: connection refused")
+    assert answer == ProxyUnreachable(pod("plain").ref, "nothing listens on port 15000 of the pod")
 
 
 def test_envoy_is_asked_for_little() -> None:

@@ -36,7 +36,8 @@ async def open_cluster(
 
     access = find_access(context, kubeconfig)
     headers = identity_headers(as_user, as_groups, run)
-    return KubernetesCluster(Requests(access, await access.client(), clock, headers, patience))
+    client, connections = await access.client()
+    return KubernetesCluster(Requests(access, client, connections, clock, headers, patience))
 
 
 def identity_headers(as_user: str, as_groups: Sequence[str], run: str) -> list[tuple[str, str]]:

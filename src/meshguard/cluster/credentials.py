@@ -17,6 +17,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.kube_config import KubeConfigMerger
 
+from meshguard.cluster.connections import Connections
 from meshguard.cluster.errors import ConfigError
 
 IN_CLUSTER = "in-cluster"
@@ -33,8 +34,8 @@ class Access:
     kubeconfig: str
     """One path, or several as in `$KUBECONFIG`; "" for the service account of the pod we run in."""
 
-    async def client(self) -> ApiClient:
-        """Read the configuration afresh, run its credential plugin, and return a client.
+    async def client(self) -> tuple[ApiClient, Connections]:
+        """Read the configuration afresh, run its credential plugin, and return a client and its connections.
 
         Raises ConfigError with one sentence when that is not possible.
         """
@@ -52,7 +53,9 @@ class Access:
                 raise ConfigError(f"context {self.context!r} cannot be used: {error}") from error
         if complaints and not configuration.api_key and not configuration.cert_file:
             raise ConfigError(f"context {self.context!r} has no credentials: {'; '.join(complaints)}")
-        return client
+        connections = Connections(client.rest_client.ssl_context, configuration.connection_pool_maxsize)
+        configuration.client_session_kwargs = {"connector": connections.connector}
+        return client, connections
 
     async def _load(self, configuration: Configuration) -> None:
         if not self.kubeconfig:

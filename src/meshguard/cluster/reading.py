@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from meshguard.cluster.concurrency import all_of
@@ -10,7 +10,7 @@ from meshguard.cluster.errors import Expired, NotFound
 from meshguard.cluster.requests import JSON, Requests
 from meshguard.cluster.trimming import trimmed
 from meshguard.model.kinds import KINDS, Kind
-from meshguard.model.objects import Ref, Resource
+from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.snapshot import ClusterIdentity, Snapshot, resource_of
 from meshguard.ports import ClusterError, Forbidden, Unreachable
 
@@ -102,7 +102,15 @@ class Reader:
         """Read everything the rules need with all lists at once. Raises Unreachable; what is forbidden is `blind`."""
         before = self._requests.sent
         taken_at = self._requests.clock.wall()
-        wanted = list(_snapshot_lists())
+        resources, blind = await self._read(list(_snapshot_lists()))
+        # An istiod outside istio-system keeps its settings beside itself; only its webhook says where that is.
+        elsewhere = _injector_namespaces(resources) - set(_CONFIG_MAP_NAMESPACES)
+        more, more_blind = await self._read([(KINDS["ConfigMap"], namespace) for namespace in sorted(elsewhere)])
+        requests = self._requests.sent - before
+        return Snapshot(identity, taken_at, resources | more, blind=blind | more_blind, requests=requests)
+
+    async def _read(self, wanted: list[tuple[Kind, str]]) -> tuple[dict[Ref, Resource], dict[str, str]]:
+        """Read these lists at once: the objects, and what was not readable with the reason."""
         results = await all_of(self._list_or_reason(kind, namespace) for kind, namespace in wanted)
         resources: dict[Ref, Resource] = {}
         blind: dict[str, str] = {}
@@ -113,7 +121,7 @@ class Reader:
             for resource in result:
                 if kind.name != "ConfigMap" or _wanted_config_map(resource.ref):
                     resources[resource.ref] = resource
-        return Snapshot(identity, taken_at, resources, blind=blind, requests=self._requests.sent - before)
+        return resources, blind
 
     async def _list_or_reason(self, kind: Kind, namespace: str) -> list[Resource] | str:
         try:
@@ -134,6 +142,17 @@ def _snapshot_lists() -> Iterator[tuple[Kind, str]]:
             yield kind, ""
     for namespace in _CONFIG_MAP_NAMESPACES:
         yield KINDS["ConfigMap"], namespace
+
+
+def _injector_namespaces(resources: Mapping[Ref, Resource]) -> set[str]:
+    """Return where the services are that Istio's injection webhooks call."""
+    services = (
+        dig(webhook, "clientConfig", "service", default={})
+        for resource in resources.values()
+        if resource.ref.kind == "MutatingWebhookConfiguration"
+        for webhook in dig(resource.doc, "webhooks", default=[])
+    )
+    return {service["namespace"] for service in services if str(service.get("path", "")).startswith("/inject")}
 
 
 def _wanted_config_map(ref: Ref) -> bool:

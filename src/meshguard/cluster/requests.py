@@ -15,6 +15,7 @@ from kubernetes.aio.client import ApiClient
 from multidict import CIMultiDict
 
 from meshguard.cluster.answers import Answer, refusal, seconds
+from meshguard.cluster.connections import Connections
 from meshguard.cluster.credentials import Access
 from meshguard.cluster.errors import ConfigError, Undecided
 from meshguard.ports import Clock, Forbidden, Unreachable
@@ -64,6 +65,7 @@ class Requests:
         self,
         access: Access,
         client: ApiClient,
+        connections: Connections,
         clock: Clock,
         headers: Sequence[tuple[str, str]],
         patience: Patience | None = None,
@@ -76,7 +78,7 @@ class Requests:
         self._answered = False
         self._renewals = 0
         self._renewing = asyncio.Lock()
-        self._retired: list[ApiClient] = []
+        self._opened = [(client, connections)]
 
     @property
     def server(self) -> str:
@@ -85,8 +87,9 @@ class Requests:
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in (*self._retired, self.client):
+        for client, connections in self._opened:
             await client.close()  # type: ignore[no-untyped-call]
+            await connections.close()
 
     async def read(self, path: str, query: Query = (), *, accept: str = JSON) -> Any:
         """GET a document. Raises ClusterError."""
@@ -114,11 +117,10 @@ class Requests:
         async with self._renewing:
             if self._renewals == seen:
                 try:
-                    fresh = await self.access.client()
+                    self._opened.append(await self.access.client())
                 except ConfigError as error:
                     raise Forbidden(f"the credentials have expired and cannot be renewed: {error}") from error
-                self._retired.append(self.client)
-                self.client = fresh
+                self.client = self._opened[-1][0]
                 self._renewals += 1
 
     @property

@@ -9,7 +9,7 @@ import aiohttp
 
 from meshguard.cluster.answers import refusal
 from meshguard.cluster.requests import Query, Requests
-from meshguard.ports import ClusterError, Unreachable
+from meshguard.ports import ClusterError, Forbidden, Unreachable
 
 _LONGEST_FRAME = 4 * 1024 * 1024
 _FAREWELL_S = 0.2
@@ -87,6 +87,9 @@ async def _connect(
 
 
 def _refused(error: aiohttp.WSServerHandshakeError, path: str) -> ClusterError:
+    sentence = f"no tunnel to {path}: HTTP {error.status}"
+    if error.status == 403:
+        return Forbidden(f"{sentence}; port-forwards need the rights to get and to create pods/portforward")
     if error.status >= 500 or error.status == 429:
-        return Unreachable(f"no tunnel to {path}: HTTP {error.status}")
-    return refusal(error.status, f"no tunnel to {path}: HTTP {error.status} {error.message}")
+        return Unreachable(sentence)
+    return refusal(error.status, sentence)

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 from meshguard.model.objects import Ref
+from meshguard.ports import ClusterError
 
 SUBPROTOCOL = "v4.channel.k8s.io"
 _DATA, _ERROR = 0, 1
@@ -50,13 +51,18 @@ class PortStream:
     carries the port's number and no data.
     """
 
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
+    def __init__(self, frames: Frames, port: int) -> None:
+        self._frames, self._port = frames, port
         self._greeted: set[int] = set()
 
     async def write(self, data: bytes) -> None:
-        """Send bytes to the port."""
-        await self._frames.send(bytes([_DATA]) + data)
+        """Send bytes to the port. Raises PortForwardError with the kubelet's reason, or ClusterError."""
+        try:
+            await self._frames.send(bytes([_DATA]) + data)
+        except ClusterError:
+            # Nobody listens on the port: the kubelet has said so and hung up before we could speak.
+            await self.read()
+            raise
 
     async def read(self) -> bytes:
         """Return the next bytes, b"" at the end of the stream. Raises PortForwardError."""
@@ -70,7 +76,10 @@ class PortStream:
                 self._greeted.add(channel)
                 payload = payload[2:]
             if channel == _ERROR and payload:
-                raise PortForwardError(payload.decode(errors="replace").strip())
+                words = payload.decode(errors="replace").strip()
+                if "connection refused" in words:
+                    raise PortForwardError(f"nothing listens on port {self._port} of the pod")
+                raise PortForwardError(words)
             if payload:
                 return payload
         return b""
@@ -81,4 +90,4 @@ async def port_stream(tunnels: Tunnels, pod: Ref, port: int) -> AsyncIterator[Po
     """Connect to a TCP port of a pod, as its own loopback does. Raises ClusterError."""
     path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/portforward"
     async with tunnels.tunnel(path, [("ports", str(port))], [SUBPROTOCOL]) as frames:
-        yield PortStream(frames)
+        yield PortStream(frames, port)
