@@ -5,15 +5,18 @@ With version 1 a child of the caller's cgroup, so that whatever limits the calle
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+from testbed.paths import cache_root
 
 _MOUNTS = Path("/proc/self/mounts")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def folder_name(name: str) -> str:
-    """Return what the cgroup of the testbed of this name is called, in each hierarchy."""
-    return f"meshguard-testbed-{name}"
+    """Return what the cgroup of the testbed of this name is called, in each hierarchy; another one for each cache."""
+    return f"meshguard-testbed-{name}-{hashlib.sha256(bytes(cache_root())).hexdigest()[:6]}"
 
 
 def create(name: str) -> list[Path]:

@@ -7,8 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import cgroups
-
 _POD = re.compile(r"pod([0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32})")
 
 
@@ -27,9 +25,9 @@ class MemoryUse:
         return sum(self.by_session.values()) + sum(self.by_pod.values())
 
 
-def measure(name: str) -> MemoryUse:
-    """Add up the memory of every process in the cgroup of the testbed of this name."""
-    cgroup = f"/{cgroups.folder_name(name)}/"
+def measure(cgroup_name: str) -> MemoryUse:
+    """Add up the memory of every process in the cgroup of this name, and in those below it."""
+    cgroup = f"/{cgroup_name}/"
     by_session: dict[int, int] = defaultdict(int)
     by_pod: dict[str, int] = defaultdict(int)
     for process in Path("/proc").iterdir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from testbed import credentials, prometheus, sandbox, versions
@@ -71,7 +72,7 @@ def read(paths: RunPaths) -> Status:
     processes = Processes(paths)
     supervisor = processes.supervisor_pid()
     state = sandbox.read_state(paths)
-    memory = measure(paths.name) if supervisor else MemoryUse({}, {})
+    memory = measure(Path(state.cgroups[0]).name) if supervisor and state else MemoryUse({}, {})
     rows = [*_process_rows(paths, processes, memory)]
     prometheus_port = state.ports[1] if state and len(state.ports) > 1 else None
     if supervisor and prometheus_port and not prometheus.is_ready(prometheus_port):
