@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from meshguard.engine.execute import Limits
 from meshguard.engine.outcome import Cause, Result
+from meshguard.journal.events import Intent
 from meshguard.journal.journal import read_entries
 from meshguard.journal.records import open_runs
 from meshguard.journal.rundir import RunDir
@@ -219,6 +221,21 @@ def test_a_cluster_that_refuses_fails_the_phase_and_the_run_can_be_resumed(
     assert read(world.cluster.docs[PAY], INJECTION) == "enabled"
     world.die_at(None)
     assert world.run(folder, plan).result is Result.DONE
+
+
+def test_after_a_refusal_no_other_write_of_the_wave_is_begun(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    world.limits = Limits(concurrent_writes=1)
+    folder = world.begin(plan)
+
+    def refuse(verb: str, ref: Ref) -> None:
+        if ref == RELAXED:
+            raise Unreachable("the API server did not answer within 10 s")
+
+    world.cluster.before_write = refuse
+    assert world.run(folder, plan).cause is Cause.UNREACHABLE
+    intents = [e.event.step.target for e in read_entries(folder.journal) if isinstance(e.event, Intent)]
+    assert intents == [RELAXED]
 
 
 def test_a_record_that_cannot_be_written_stops_the_run_before_the_wave(tmp_path: Path) -> None:
