@@ -14,7 +14,7 @@ from typing import Any
 
 from testbed.errors import TestbedError
 
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 30
 _WATCH_SECONDS = 3600
 
 

@@ -134,10 +134,12 @@ def run_go_build(folder: Path, arguments: Sequence[str], title: str, progress: P
     """
     began = last_line = time.monotonic()
     progress.say(f"building {title}; nothing in the cache fits ...")
+    temporary = cache_root() / "tmp"
+    temporary.mkdir(exist_ok=True)
     process = subprocess.Popen(
         ["nice", "-n", "10", str(toolchain.go()), "build", "-v", "-trimpath", *arguments],
         cwd=folder,
-        env={**os.environ, "CGO_ENABLED": "0"},
+        env={**os.environ, "CGO_ENABLED": "0", "GOTMPDIR": str(temporary)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -79,6 +79,7 @@ def _controller_manager(paths: RunPaths) -> list[str | Path]:
         f"--kubeconfig={credentials.component_kubeconfig(paths, 'controller-manager')}",
         f"--service-account-private-key-file={paths.credentials / 'service-accounts.key'}",
         f"--root-ca-file={paths.credentials / 'ca.crt'}",  # without it no pod learns whom to trust
+        "--flex-volume-plugin-dir=/run/volume-plugins",  # it creates it: not in the machine's /usr
         "--leader-elect=false",
         f"--cluster-cidr={POD_RANGE}",
         "--allocate-node-cidrs=false",

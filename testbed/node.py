@@ -107,7 +107,7 @@ _KUBELET = {
     "imageGCHighThresholdPercent": 100,  # never: no registry could bring an image back
     "registryPullQPS": 0,
     "serializeImagePulls": False,
-    "volumePluginDir": "/run/kubelet-volume-plugins",
+    "volumePluginDir": "/run/volume-plugins",
     "kubeAPIQPS": 100,
     "kubeAPIBurst": 200,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.api_client import ApiClient
+from testbed.errors import TestbedError
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,14 @@ def workloads(client: ApiClient) -> list[Workload]:
 
 
 def not_ready(client: ApiClient) -> list[str]:
-    """Return a sentence for each workload that is not as declared."""
+    """Return a sentence for each workload that is not as declared, or one that says that nobody can know."""
+    try:
+        present = workloads(client)
+    except TestbedError as error:
+        return [str(error)]
     return [
         f"{workload.kind} {workload.namespace}/{workload.name} has {workload.ready} of {workload.desired} ready"
-        for workload in workloads(client)
+        for workload in present
         if not workload.up
     ]
 
