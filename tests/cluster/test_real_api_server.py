@@ -14,6 +14,7 @@ import pytest
 from meshguard.cluster.connect import open_cluster
 from meshguard.cluster.kubernetes_cluster import KubernetesCluster
 from meshguard.model.change import ABSENT, Change, change_at
+from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.ports import Forbidden, Gone, Rejected, WriteConflict
 from testbed.api import Testbed
@@ -21,6 +22,8 @@ from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.testbed
 
+#: Leases are not read, ConfigMaps in two namespaces.
+LISTS = len(KINDS) - 2 + 2
 SPACE = "cluster-test"
 RUN = "20260301-030000-cafe"
 DEPLOYMENT: dict[str, Any] = {
@@ -140,7 +143,7 @@ def test_what_others_did_stands(space: Testbed) -> None:
 def test_a_snapshot_sees_the_mesh_and_no_secret(space: Testbed) -> None:
     async def scenario(cluster: KubernetesCluster) -> None:
         snapshot = await cluster.snapshot()
-        assert snapshot.requests == 23
+        assert snapshot.requests == LISTS
         assert snapshot.blind == {}
         assert "hunter2" not in json.dumps([dict(resource.doc) for resource in snapshot.resources.values()])
         owners = {snapshot.workload_of_pod[pod.ref].kind for pod in snapshot.pods if pod.ref.namespace == "shop-core"}

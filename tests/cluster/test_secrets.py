@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from meshguard.cluster.trimming import trimmed
+from meshguard.cluster.trimming import POD_SPEC_PATHS, trimmed
+from meshguard.model.kinds import RESTARTABLE, RUN_TO_COMPLETION
 from meshguard.model.snapshot import resource_of
 
 SECRET = "hunter2"
@@ -48,6 +49,7 @@ def document(spec: dict[str, Any]) -> dict[str, Any]:
         ("DaemonSet", {"template": TEMPLATE}),
         ("Job", {"template": TEMPLATE}),
         ("CronJob", {"jobTemplate": {"spec": {"template": TEMPLATE}}}),
+        ("Rollout", {"template": TEMPLATE}),
         ("ReplicaSet", {"template": TEMPLATE}),
         ("WasmPlugin", {"pluginConfig": {"key": SECRET}, "vmConfig": {"env": [{"name": "A", "value": SECRET}]}}),
     ],
@@ -57,6 +59,10 @@ def test_a_planted_secret_does_not_come_through(kind: str, spec: dict[str, Any])
     assert SECRET not in json.dumps(resource.doc)
     if kind != "ReplicaSet":
         assert resource.annotations == {"kept": "yes"}
+
+
+def test_every_kind_with_a_pod_template_is_known() -> None:
+    assert set(RESTARTABLE + RUN_TO_COMPLETION) | {"Pod"} == set(POD_SPEC_PATHS)
 
 
 def test_the_names_of_variables_stay() -> None:

@@ -15,6 +15,9 @@ from meshguard.model.snapshot import Snapshot
 from meshguard.ports import Unreachable
 from tests.cluster.api_server import ApiServer, Say, Seen, connected, namespace, status
 
+#: Leases are not read, ConfigMaps in two namespaces.
+LISTS = len(KINDS) - 2 + 2
+
 
 def item(name: str, space: str = "shop", **parts: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": space, "uid": f"uid-{name}"}, **parts}

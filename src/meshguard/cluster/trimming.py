@@ -9,7 +9,8 @@ import yaml
 
 from meshguard.model.objects import dig
 
-_POD_SPEC: dict[str, tuple[str, ...]] = {
+#: Where each kind keeps the specification of its pods, and with it their environment.
+POD_SPEC_PATHS: dict[str, tuple[str, ...]] = {
     "Pod": ("spec",),
     "Deployment": ("spec", "template", "spec"),
     "StatefulSet": ("spec", "template", "spec"),
@@ -29,8 +30,8 @@ def trimmed(kind: str, doc: dict[str, Any]) -> dict[str, Any]:
     metadata.pop("managedFields", None)
     if _LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
         del annotations[_LAST_APPLIED]
-    if kind in _POD_SPEC:
-        _hide_environment(dig(doc, *_POD_SPEC[kind], default={}))
+    if kind in POD_SPEC_PATHS:
+        _hide_environment(dig(doc, *POD_SPEC_PATHS[kind], default={}))
     if kind in _SPECIAL:
         _SPECIAL[kind](doc)
     return doc
