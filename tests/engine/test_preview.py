@@ -7,7 +7,10 @@ from pathlib import Path
 
 from meshguard.engine.preview import ObjectDiff, preview
 from meshguard.model.change import Change
-from tests.fakes.world import INJECTION, LEDGER, OWNED, PAY, RELAXED, World, exit_plan, restore_plan
+from meshguard.model.objects import Ref
+from meshguard.model.plan import Action, Phase, Step, Wave
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.world import INJECTION, LEDGER, OWNED, PAY, RELAXED, World, document, exit_plan, restore_plan
 
 RUN = "20260301-030000-0000"
 
@@ -62,3 +65,11 @@ def test_a_deletion_shows_what_goes(tmp_path: Path) -> None:
     assert [(d.before, d.after) for d in diffs if d.object == RELAXED] == [
         ({"spec": {"mtls": {"mode": "PERMISSIVE"}}}, {})
     ]
+
+
+def test_a_pod_that_would_be_renewed_is_shown_by_its_identity() -> None:
+    ref = Ref("Pod", "shop-pay", "ledger-0")
+    step = Step("1", Action.RENEW, ref, "uid-ledger-0", "Renew it.", "OnDelete")
+    cluster = FakeCluster(document(ref, spec={"containers": []}))
+    (diff,) = asyncio.run(preview(cluster, Phase("restart", "Restart", (Wave((step,)),)), RUN))
+    assert (diff.before, diff.after) == ({"metadata": {"uid": "uid-ledger-0"}}, {})

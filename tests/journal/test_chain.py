@@ -34,7 +34,7 @@ def test_the_sample_is_intact(sample: bytes) -> None:
     assert tuple(entry.event for entry in read(sample)) == EVENTS
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_is_detected(sample: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(sample) - 1))
@@ -43,7 +43,7 @@ def test_any_changed_byte_is_detected(sample: bytes, data: st.DataObject) -> Non
         read(sample[:at] + bytes([byte]) + sample[at + 1 :])
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_a_removed_doubled_or_moved_entry_is_detected(sample: bytes, data: st.DataObject) -> None:
     lines = split(sample)[0]
@@ -56,7 +56,7 @@ def test_a_removed_doubled_or_moved_entry_is_detected(sample: bytes, data: st.Da
             read(b"".join(changed))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_a_torn_last_line_costs_only_itself(sample: bytes, data: st.DataObject) -> None:
     lines = split(sample)[0]

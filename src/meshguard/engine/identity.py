@@ -10,7 +10,7 @@ from typing import Any
 
 from meshguard.model.change import ABSENT, Change, read, write
 from meshguard.model.objects import Ref, Resource, dig
-from meshguard.model.plan import Plan
+from meshguard.model.plan import Action, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
 
 _KEPT_BY_OTHERS = (
@@ -69,7 +69,8 @@ def autoscaled(autoscalers: Iterable[Resource]) -> frozenset[Ref]:
 def fingerprints_of(plan: Plan, snapshot: Snapshot) -> dict[str, str]:
     """Return the digests of all objects that a plan is about and that are there before it runs."""
     scaled = autoscaled(snapshot.of_kind("HorizontalPodAutoscaler"))
-    targets = sorted({step.target for step in plan.steps} & set(snapshot.resources))
+    kept = {step.target for step in plan.steps if step.action is not Action.RENEW}
+    targets = sorted(kept & set(snapshot.resources))
     return {str(ref): fingerprint(snapshot.resources[ref].doc, scaled=ref in scaled) for ref in targets}
 
 

@@ -29,6 +29,8 @@ async def perform(cluster: Cluster, step: Step, run: str, *, undoing: bool) -> E
             return await _delete(cluster, step)
         case Action.HOLD | Action.RELEASE:
             return Done(step.id)
+        case Action.RENEW:
+            return await _renew(cluster, step)
 
 
 async def _change(cluster: Cluster, step: Step, *, undoing: bool) -> Effect:
@@ -46,14 +48,13 @@ async def _change(cluster: Cluster, step: Step, *, undoing: bool) -> Effect:
 async def _create(cluster: Cluster, step: Step, run: str) -> Effect:
     """Create the object, unless an earlier attempt has: then it carries the run's name and the same spec."""
     manifest = labelled(_manifest_of(step), run)
-    found = await cluster.get(step.target)
-    if found is None:
-        try:
-            found = await cluster.create(manifest)
-        except Rejected:
-            found = await cluster.get(step.target)
-            if found is None:
-                raise
+    try:
+        found = await cluster.create(manifest)
+    except Rejected:
+        there = await cluster.get(step.target)
+        if there is None:
+            raise
+        found = there
     if found.labels.get(RUN_LABEL) != run or not same_spec(found, manifest):
         return Conflicted(step.id, step.target, f"{step.target} exists already, and this run has not made it as it is")
     return Done(step.id, found.resource_version, found.uid)
@@ -81,6 +82,15 @@ async def _delete(cluster: Cluster, step: Step) -> Effect:
         await cluster.delete(step.target, found.uid)
     except WriteConflict as error:
         return Conflicted(step.id, step.target, str(error), error.path, error.expected, error.found)
+    return Done(step.id)
+
+
+async def _renew(cluster: Cluster, step: Step) -> Effect:
+    """Delete one pod; its controller makes another, which for a StatefulSet has the same name."""
+    try:
+        await cluster.delete(step.target, step.uid)
+    except WriteConflict:
+        return Skipped(step.id, f"{step.target} is a new pod already")
     return Done(step.id)
 
 

@@ -74,8 +74,12 @@ async def _diff(cluster: Cluster, step: Step, run: str) -> ObjectDiff:
 
 
 def _fields(step: Step, doc: Any) -> dict[str, Any]:
-    """Reduce a document to what the step is about."""
-    paths = [change.path for change in step.changes] if step.action is Action.CHANGE else [("spec",)]
+    """Reduce a document to what the step is about; of a pod that is renewed, its identity."""
+    paths: list[tuple[str, ...]] = [("spec",)]
+    if step.action is Action.CHANGE:
+        paths = [change.path for change in step.changes]
+    elif step.action is Action.RENEW:
+        paths = [("metadata", "uid")]
     out: dict[str, Any] = {}
     for path in paths:
         if (value := read(doc, path)) is not ABSENT:
