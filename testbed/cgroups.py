@@ -12,6 +12,9 @@ from testbed.paths import cache_root
 
 _MOUNTS = Path("/proc/self/mounts")
 _MEMBERSHIP = Path("/proc/self/cgroup")
+#: The testbed's weight against everything else on the machine, which has 1024 and 100 a process or group: it holds a
+#: hundred processes, and starves behind a single compiler otherwise.
+_CPU_WEIGHTS = {"cpu.shares": "16384", "cpu.weight": "1600"}
 
 
 def folder_name(name: str) -> str:
@@ -32,6 +35,9 @@ def create(name: str) -> list[Path]:
             # version 1 leaves these empty in a new cgroup, and then it can hold no process
             if (folder / setting).exists() and not (folder / setting).read_text().strip():
                 (folder / setting).write_text((folder.parent / setting).read_text())
+        for setting, weight in _CPU_WEIGHTS.items():
+            if (folder / setting).exists():
+                (folder / setting).write_text(weight)
     return folders
 
 

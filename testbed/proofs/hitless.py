@@ -59,12 +59,11 @@ class Tally:
         for edge in edges.values():
             if edge.sent < LEAST_PER_EDGE:
                 raise ProofError(f"{passage.name}: only {edge.sent} requests on {edge.edge}, {LEAST_PER_EDGE} needed")
+            self.sent += edge.sent if edge.protocol != INTERRUPTED else 0
             if edge.protocol == INTERRUPTED:
                 self.interrupted_seconds[f"{passage.name} {edge.edge}"] += edge.failure_seconds
-            else:
-                self.sent += edge.sent
-                self.failed += edge.failed
-        counted = (r for r in records.within(passage.window).failures() if r.protocol != INTERRUPTED)
+        counted = [r for r in records.within(passage.window).failures() if r.failed_protocol != INTERRUPTED]
+        self.failed += len(counted)
         self.explained += [f"{passage.name}: {_traced(request)}" for request in counted]
 
 
