@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from meshguard.cluster.errors import Conflict, Expired, Invalid, NotFound
 from meshguard.ports import ClusterError, Forbidden, Rejected
@@ -31,6 +33,21 @@ class Answer:
         if isinstance(document, dict) and document.get("message"):
             return str(document["message"])
         return self.body[:200].decode(errors="replace").strip() or f"HTTP {self.status}"
+
+
+def document(body: bytes) -> Any:
+    """Parse a document of the API server. Raises ValueError.
+
+    The garbage collector rests meanwhile: it would walk over all that has been parsed again and again, which takes
+    three quarters of the time for a list of 2,400 pods, and what JSON makes has no cycles.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(body)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def refusal(status: int, message: str) -> ClusterError:

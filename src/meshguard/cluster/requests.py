@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from multidict import CIMultiDict
 
-from meshguard.cluster.answers import Answer, refusal, seconds
+from meshguard.cluster.answers import Answer, document, refusal, seconds
 from meshguard.cluster.connections import Connections
 from meshguard.cluster.credentials import Access
 from meshguard.cluster.errors import ConfigError, Undecided
@@ -196,6 +195,6 @@ class Requests:
         if answer.status >= 500:
             raise Undecided(f"{answer.said()} (HTTP {answer.status})")
         try:
-            return json.loads(answer.body)
+            return document(answer.body)
         except ValueError as error:
             raise Unreachable(f"{self.server} does not answer like a Kubernetes API server: {answer.said()}") from error
