@@ -212,11 +212,12 @@ def ready_injectors(snapshot: Snapshot) -> frozenset[tuple[str, str]]:
     return frozenset(
         (service.ref.namespace, service.ref.name)
         for service in snapshot.of_kind("Service")
-        if (service.ref.namespace, service.ref.name) in called and _is_ready(snapshot, service)
+        if (service.ref.namespace, service.ref.name) in called and has_ready_pod(snapshot, service)
     )
 
 
-def _is_ready(snapshot: Snapshot, service: Resource) -> bool:
+def has_ready_pod(snapshot: Snapshot, service: Resource) -> bool:
+    """Tell whether somebody answers for a service; one without a selector leads out of the cluster and counts."""
     selector = service.spec.get("selector")
     return not selector or any(
         pod.ref.namespace == service.ref.namespace

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from meshguard.mesh.istio_sidecar import membership, names
+from meshguard.mesh.istio_sidecar.membership import Due, ProxyKind
 from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.mesh.istio_sidecar.webhooks import other_pod_webhooks
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
-from meshguard.model.objects import Workload
+from meshguard.model.objects import Ref, Workload
 
 
 def needs_injection(scope: Scope, _: Consents) -> Iterator[Finding]:
@@ -36,23 +39,130 @@ def template_attracts_tls(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 
 def dual_enrolment(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Namespaces that would fall into ambient."""
+    """Namespaces and templates that would fall into ambient."""
     for name in sorted(scope.namespaces):
         namespace = scope.snapshot.namespaces[name]
-        if namespace.labels.get(names.AMBIENT_MODE) == "ambient":
-            yield Finding(CODES["MG106"], namespace.ref, f"it carries {names.AMBIENT_MODE}=ambient")
+        if namespace.labels.get(names.AMBIENT_MODE) == names.AMBIENT:
+            yield Finding(CODES["MG106"], namespace.ref, f"it carries {names.AMBIENT_MODE}={names.AMBIENT}")
+    for workload in scope.candidates:
+        if workload.template_labels.get(names.AMBIENT_MODE) == names.AMBIENT:
+            yield Finding(CODES["MG106"], workload.ref, f"its template carries {names.AMBIENT_MODE}={names.AMBIENT}")
 
 
 def inconsistent(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Workloads whose pods are not what the next create would be."""
     for workload in scope.candidates:
-        answer = membership.membership_of(scope.snapshot, workload)
-        if not answer.consistent:
+        answer = scope.memberships.of(workload)
+        if not answer.consistent and answer.due.due is not Due.REFUSED:
             yield Finding(
                 CODES["MG101"],
                 workload.ref,
                 f"declared: {answer.declared}; due: {answer.due.due} ({answer.due.reason}); actual: {answer.actual}",
             )
+
+
+def no_way_back(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads that no restart would bring back: their pods have a sidecar, but the next ones would not get it."""
+    for workload in scope.leaving:
+        answer = scope.memberships.of(workload).due
+        if answer.due is Due.NOT_INJECTED:
+            yield Finding(CODES["MG402"], workload.ref, f"its next pod would be {answer.due}: {answer.reason}")
+
+
+def refused(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads whose next pod cannot be created."""
+    for workload in scope.candidates:
+        answer = scope.memberships.of(workload).due
+        if answer.due is Due.REFUSED:
+            yield Finding(CODES["MG108"], workload.ref, answer.reason)
+
+
+def unserved_revision(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Labels that ask for a revision which is not there."""
+    webhooks = [injector.webhook for injector in scope.memberships.injectors]
+    for workload in scope.candidates:
+        if revision := membership.unserved_revision(scope.memberships.candidate(workload), webhooks):
+            served = ", ".join(sorted({w.tag or w.revision for w in webhooks})) or "none"
+            yield Finding(CODES["MG107"], workload.ref, f"it asks for {names.REVISION}={revision}; served: {served}")
+
+
+def switch_without_effect(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Injectors that would take the pod although its namespace is switched off."""
+    for workload in scope.leaving:
+        candidate = scope.memberships.candidate(workload)
+        off = replace(candidate, namespace_labels={**candidate.namespace_labels, names.NS_INJECTION: "disabled"})
+        answer = membership.due(off, scope.memberships.injectors)
+        if answer.due is not Due.NOT_INJECTED:
+            yield Finding(CODES["MG109"], workload.ref, f"it would be {answer.due}: {answer.reason}")
+
+
+def uncertain(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads about which conditions decide that only the API server evaluates."""
+    for workload in scope.candidates:
+        answer = scope.memberships.of(workload).due
+        if answer.due is Due.UNKNOWN:
+            yield Finding(CODES["MG110"], workload.ref, answer.reason)
+
+
+def several_injectors(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads that more than one injector takes."""
+    for workload in scope.candidates:
+        candidate = scope.memberships.candidate(workload)
+        called = {i.webhook.configuration for i in scope.memberships.injectors if i.selects(candidate)}
+        if len(called) > 1:
+            yield Finding(CODES["MG111"], workload.ref, f"it is selected by {', '.join(sorted(called))}")
+
+
+def foreign_webhooks(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Other people's webhooks that see the scope's new pods, once for each namespace."""
+    for name in sorted(scope.namespaces):
+        found: set[str] = set()
+        for workload in scope.candidates:
+            if workload.ref.namespace == name:
+                candidate = scope.memberships.candidate(workload)
+                found.update(other_pod_webhooks(scope.snapshot, candidate.namespace_labels, candidate.labels))
+        if found:
+            yield Finding(CODES["MG112"], scope.snapshot.namespaces[name].ref, ", ".join(sorted(found)))
+
+
+def native_sidecars(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Sidecars among the init containers, once for each namespace."""
+    for name in sorted(scope.namespaces):
+        kinds = [membership.proxy_kind(pod) for pod in scope.meshed_pods if pod.ref.namespace == name]
+        if native := kinds.count(ProxyKind.NATIVE):
+            detail = f"{native} of {len(kinds)} sidecars are init containers"
+            yield Finding(CODES["MG113"], scope.snapshot.namespaces[name].ref, detail)
+
+
+def only_annotation(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads that istiod leaves alone because of an annotation."""
+    for workload in scope.candidates:
+        answer = scope.memberships.of(workload).due
+        if answer.due is Due.NOT_INJECTED and answer.rows[1:] == ("annotation",):
+            yield Finding(CODES["MG114"], workload.ref, f"its template has the annotation {names.POD_INJECT}=false")
+
+
+def ignored_revision(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Namespaces with both labels."""
+    for name in sorted(scope.namespaces):
+        namespace = scope.snapshot.namespaces[name]
+        if {names.NS_INJECTION, names.REVISION} <= namespace.labels.keys():
+            detail = ", ".join(f"{key}={namespace.labels[key]}" for key in (names.NS_INJECTION, names.REVISION))
+            yield Finding(CODES["MG115"], namespace.ref, f"it carries {detail}")
+
+
+def assumed_settings(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Injectors that take pods of the scope by settings that nobody can read from here."""
+    candidates = [scope.memberships.candidate(workload) for workload in scope.candidates]
+    unread = {
+        injector.webhook.configuration
+        for injector in scope.memberships.injectors
+        if not injector.config.known and any(injector.selects(candidate) for candidate in candidates)
+    }
+    for configuration in sorted(unread):
+        yield Finding(
+            CODES["MG116"], Ref("MutatingWebhookConfiguration", "", configuration), "its settings are assumed"
+        )
 
 
 def already_out(scope: Scope, _: Consents) -> Iterator[Finding]:
@@ -76,5 +186,16 @@ RULES = (
     template_attracts_tls,
     dual_enrolment,
     inconsistent,
+    no_way_back,
+    refused,
+    unserved_revision,
+    switch_without_effect,
+    uncertain,
+    several_injectors,
+    foreign_webhooks,
+    native_sidecars,
+    only_annotation,
+    ignored_revision,
+    assumed_settings,
     already_out,
 )
