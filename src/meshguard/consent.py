@@ -8,6 +8,15 @@ from meshguard.mesh.protocol import Consents
 from meshguard.model.findings import Finding
 from meshguard.model.plan import Plan
 
+#: Consents without a value, and the fields of Consents that they set.
+_FLAGS = {
+    "accept-authz-loss": "authz_loss",
+    "accept-fail-open": "fail_open",
+    "accept-egress-plaintext": "egress_plaintext",
+    "accept-routing-loss": "routing_loss",
+    "declare-outage": "outage",
+}
+
 
 class ConsentError(Exception):
     """Consent, a right or a reason is missing; nothing was changed."""
@@ -33,20 +42,18 @@ def consents_from(words: Iterable[str]) -> Consents:
 
     Raises ConsentError for words that are no consent.
     """
-    authz_loss = fail_open = False
+    flags: set[str] = set()
     rules: set[str] = set()
     interruptions: set[str] = set()
     for word in words:
         name, _, value = word.removeprefix("--").partition(" ")
         match name, value.strip():
-            case "accept-authz-loss", "":
-                authz_loss = True
-            case "accept-fail-open", "":
-                fail_open = True
+            case flag, "" if flag in _FLAGS:
+                flags.add(_FLAGS[flag])
             case "accept-authz-rule", rule if rule:
                 rules.add(rule)
             case "accept-interruption", place if place:
                 interruptions.add(place)
             case _:
                 raise ConsentError(f"{word!r} is not a consent")
-    return Consents(authz_loss, frozenset(rules), fail_open, frozenset(interruptions))
+    return Consents(authz_rules=frozenset(rules), interruptions=frozenset(interruptions), **dict.fromkeys(flags, True))

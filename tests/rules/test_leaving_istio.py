@@ -100,9 +100,9 @@ def test_deny_rules_are_named_and_never_edited() -> None:
     }
     world = shop().add(policy("AuthorizationPolicy", "shop-pay", "deny", spec))
     snapshot = world.snapshot()
-    assert "MG202" in codes(exit_plan(snapshot, "shop-web"))
+    assert "MG202" in codes(exit_plan(snapshot, "load"))
     accepted = Consents(authz_loss=True, fail_open=True, authz_rules=frozenset({"shop-pay/deny#0"}))
-    plan = exit_plan(snapshot, "shop-web", consents=accepted)
+    plan = exit_plan(snapshot, "load", consents=accepted)
     assert plan.blockers == ()
     assert "AuthorizationPolicy shop-pay/deny" not in {str(s.target) for s in plan.steps}
 
@@ -133,11 +133,9 @@ def test_server_first_port_needs_a_declared_interruption() -> None:
         ({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 2}}}}, "MG301"),
         ({"container": {"ports": [{"containerPort": 8080, "hostPort": 80}]}}, "MG301"),
         ({"spec": {"paused": True}}, "MG303"),
-        ({"kind": "StatefulSet", "spec": {"updateStrategy": {"type": "OnDelete"}}}, "MG303"),
-        ({"kind": "StatefulSet", "spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}, "MG303"),
+        ({"kind": "StatefulSet", "spec": {"updateStrategy": {"type": "OnDelete"}}}, "MG306"),
+        ({"kind": "StatefulSet", "spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}, "MG306"),
         ({"kind": "DaemonSet"}, "MG301"),
-        ({"container": {"image": "auto"}}, "MG102"),
-        ({"template_annotations": {"inject.istio.io/templates": "grpc-agent"}}, "MG102"),
         ({"template_labels": {"security.istio.io/tlsMode": "istio"}}, "MG105"),
     ],
 )

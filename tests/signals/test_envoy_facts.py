@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from meshguard.model.proxy import Endpoint, InboundPort, UpstreamTls
-from meshguard.signals.authz import authz_digests
+from meshguard.signals.authz import authz_rules
 from meshguard.signals.inbound import inbound_listener, inbound_ports
 from meshguard.signals.upstream import cluster_tls, cluster_types, endpoints, service_key
 
@@ -49,7 +49,7 @@ def test_a_listener_that_only_warms_or_drains_proves_nothing() -> None:
 
 def test_a_gateway_has_no_inbound_listener() -> None:
     assert inbound_ports(inbound_listener({})) == {}
-    assert authz_digests(inbound_listener({})) == {}
+    assert authz_rules(inbound_listener({})) == {}
 
 
 def test_tls_that_is_passed_through_is_neither_plaintext_nor_mutual() -> None:
@@ -103,32 +103,43 @@ def test_a_predicate_that_we_do_not_know_is_an_error_not_a_guess() -> None:
         inbound_ports({"filter_chains": [{"name": "x"}], "listener_filters": [inspector]})
 
 
-def test_policies_say_whom_each_rule_names() -> None:
-    digests = authz_digests(inbound_listener(said("inbound_permissive")))
-    assert {key: text.rpartition(" (")[0] for key, text in digests.items()} == {
-        "signals-try/callers": "ALLOW: rule 0 from spiffe://cluster.local/ns/load/sa/openload, "
-        "spiffe://cluster.local/ns/shop-*; rule 1 from anyone",
-        "signals-try/empty": "ALLOW: rule 0 never matches",
-        "signals-try/nobody-from": "DENY: rule 0 from /.*/ns/evil/.*/",
+def test_policies_say_which_of_their_rules_judge_who_calls() -> None:
+    assert authz_rules(inbound_listener(said("inbound_permissive"))) == {
+        "signals-try/callers": {0: True, 1: False},
+        "signals-try/empty": {},
+        "signals-try/nobody-from": {0: True},
     }
 
 
-def test_the_digest_changes_with_any_condition_and_with_nothing_else() -> None:
-    listener = inbound_listener(said("inbound_permissive"))
-    before = authz_digests(listener)
-    reordered = json.loads(json.dumps(listener, sort_keys=True))
-    reordered["filter_chains"].reverse()
-    assert authz_digests(reordered) == before
+def test_a_condition_on_the_server_name_judges_who_calls_too() -> None:
+    listener = {
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC",
+                            "rules": {
+                                "policies": {
+                                    "ns[a]-policy[b]-rule[3]": {
+                                        "permissions": [{"requested_server_name": {"exact": "outbound_.80_._.b"}}],
+                                        "principals": [{"any": True}],
+                                    }
+                                }
+                            },
+                        }
+                    }
+                ]
+            }
+        ]
+    }
+    assert authz_rules(listener) == {"a/b": {3: True}}
 
-    edited = json.loads(json.dumps(listener).replace('"/healthz"', '"/readyz"'))
-    after = authz_digests(edited)
-    assert [key for key in before if after[key] != before[key]] == ["signals-try/callers"]
 
-
-def test_dry_run_rules_are_told_from_enforced_ones() -> None:
+def test_dry_run_rules_are_read_like_enforced_ones() -> None:
     listener = inbound_listener(said("inbound_strict"))
     shadowed = json.loads(json.dumps(listener).replace('"rules": {"policies"', '"shadow_rules": {"policies"'))
-    assert authz_digests(shadowed)["shop-pay/payments-callers"].startswith("SHADOW ALLOW: ")
+    assert authz_rules(shadowed) == authz_rules(listener) == {"shop-pay/payments-callers": {0: True}}
 
 
 def test_how_a_client_encrypts() -> None:

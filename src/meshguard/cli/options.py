@@ -72,6 +72,9 @@ def consents(command: F) -> F:
     names = (
         ("--accept-authz-loss", True, "Rules that admit leaving callers by identity lose that condition."),
         ("--accept-fail-open", True, "Leaving servers lose the policies that their sidecars enforce."),
+        ("--accept-egress-plaintext", True, "What the proxies encrypt on the way out may leave as plaintext."),
+        ("--accept-routing-loss", True, "VirtualServices that send requests elsewhere may be missing."),
+        ("--declare-outage", True, "No istiod answers, and the outage that the plan names is accepted."),
         ("--accept-authz-rule", False, "NS/POLICY#RULE whose change of meaning is acceptable; repeatable."),
         ("--accept-interruption", False, "NS/WORKLOAD or NS/WORKLOAD:PORT that may be interrupted; repeatable."),
     )
@@ -93,4 +96,36 @@ def consents(command: F) -> F:
         )
         wrapped = decorate(wrapped)
     wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *wrapped.__click_params__]  # type: ignore[attr-defined]
+    return wrapped  # type: ignore[return-value]
+
+
+def scope(command: F) -> F:
+    """Add the options that say who is meant, `-n` included; the command gets them as `asked`."""
+
+    def wrapped(
+        namespaces: tuple[str, ...],
+        workloads: tuple[str, ...],
+        exclude: tuple[str, ...],
+        **rest: Any,
+    ) -> Any:
+        from meshguard.model.scopes import Asked
+
+        names = ("whole_mesh", "selector", "revision", "cap", "by_label")
+        given = {name: rest.pop(name) for name in names}
+        asked = Asked(frozenset(namespaces), frozenset(workloads), exclude=frozenset(exclude), **given)
+        return command(asked=asked, **rest)
+
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    for option in (
+        click.option("--by-pod-label", "by_label", is_flag=True, help="Label pod templates, not namespaces."),
+        click.option("--cap", default="", help="The most that may leave: a number of workloads, or a share like 25%."),
+        click.option("--exclude", multiple=True, help="NS or NS/NAME that stays; repeatable."),
+        click.option("--revision", default="", help="Only workloads whose proxies this revision has injected."),
+        click.option("-l", "--selector", default="", help="Only workloads whose pods have these labels."),
+        click.option("--whole-mesh", is_flag=True, help="Everything that is in the mesh; needs --cap 100%."),
+        click.option("-w", "--workload", "workloads", multiple=True, help="NS/NAME or NS/KIND/NAME; repeatable."),
+        namespaces,
+    ):
+        option(wrapped)
     return wrapped  # type: ignore[return-value]

@@ -50,8 +50,8 @@ class ProxyFacts:
     """By service host and port, `host:port`, for subsets `host:port/subset`."""
     endpoints: Mapping[str, tuple[Endpoint, ...]] | None = None
     """By the same keys."""
-    authz: Mapping[str, str] | None = None
-    """For each AuthorizationPolicy (`namespace/name`) a digest of what the proxy enforces of it."""
+    authz: Mapping[str, Mapping[int, bool]] | None = None
+    """For each AuthorizationPolicy (`namespace/name`) its rules by index, and whether each judges who calls."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """Envoy's own counters, by name."""
 

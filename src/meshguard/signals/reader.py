@@ -12,7 +12,7 @@ from meshguard.model.objects import Pod, Ref
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.ports import ClusterError
 from meshguard.signals import admin
-from meshguard.signals.authz import authz_digests
+from meshguard.signals.authz import authz_rules
 from meshguard.signals.http1 import HttpConnection, HttpError
 from meshguard.signals.inbound import inbound_listener, inbound_ports
 from meshguard.signals.portforward import PortForwardError, Tunnels, port_stream
@@ -84,7 +84,7 @@ async def _read(connection: HttpConnection, pod: Ref, parts: frozenset[str], hos
         if "inbound" in parts:
             facts["inbound"] = inbound_ports(listener)
         if "authz" in parts:
-            facts["authz"] = authz_digests(listener)
+            facts["authz"] = authz_rules(listener)
     if parts & {"clusters", "endpoints"}:
         dump = await document(admin.clusters_path(hosts, types_only="clusters" not in parts))
         if "clusters" in parts:

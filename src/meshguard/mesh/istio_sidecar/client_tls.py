@@ -55,12 +55,19 @@ class ClientTls:
     mode: str = ""
     """The explicit mode; "" where auto mTLS decides."""
     marked: str = ""
-    """The explicit mode that marks every endpoint, whatever the pod behind it has; "" where the pod counts."""
+    """The explicit mode that decides about the endpoints' marks; "" where each server's PeerAuthentication does."""
 
     @property
     def demands_mesh_tls(self) -> bool:
-        """True when mutual TLS is sent even to an endpoint without a proxy."""
+        """True when mutual TLS is sent by decree: to a pod without a proxy, or to a port that has DISABLE."""
         return self.mode == MESH_TLS or (self.cluster is UpstreamTls.PER_ENDPOINT and self.marked == MESH_TLS)
+
+    def marks(self, *, proxied: bool, mode: Mode) -> bool:
+        """Tell whether an endpoint is marked for mutual TLS: its pod must have a proxy, whatever is decreed.
+
+        `mode` is what the server's PeerAuthentications say for the port; only an explicit ISTIO_MUTUAL overrides it.
+        """
+        return proxied and (self.marked == MESH_TLS if self.marked else mode is not Mode.DISABLE)
 
     @property
     def originates(self) -> bool:
@@ -101,6 +108,7 @@ class ClientSide:
             (host.passthrough and not client.gateway)
             or is_passthrough(settings)
             or is_passthrough(settings_at(top, None, port))
+            or is_passthrough(own)
         )
         looks = host.passthrough or is_passthrough(own if own is not None else top)
         return ClientTls(self._auto(host, port, direct=direct, looks=looks), "", marked)

@@ -105,21 +105,31 @@ def enforces(policy: Resource, pod: Pod, root_namespace: str) -> bool:
 
 
 def authz_differences(facts: ProxyFacts, policy: Resource) -> tuple[str, ...]:
-    """Compare whether a server's proxy judges callers by identity with what the policy says now."""
+    """Compare, rule by rule, whether a server's proxy judges callers by identity with what the policy says now.
+
+    Rules that the proxy does not hold are not compared: istiod leaves out those that do not fit a port's protocol.
+    """
     name = f"{policy.ref.namespace}/{policy.ref.name}"
     enforced = (facts.authz or {}).get(name)
     if enforced is None:
         return (f"{facts.pod.name} does not enforce {name} yet",)
-    judges, should = " 0 peers " not in enforced, authorization.reads_identity(policy)
-    if judges != should:
-        return (f"{facts.pod.name} {'still judges' if judges else 'does not judge'} callers of {name} by identity",)
-    return ()
+    should = authorization.reads_identity(policy)
+    return tuple(
+        f"{facts.pod.name} {'still judges' if judges else 'does not judge'} callers of {name}#{index} by identity"
+        for index, judges in enforced.items()
+        if judges is not (index in should)
+    )
 
 
-def membership_difference(pod: Pod, *, meshed: bool) -> str:
-    """Say what is wrong with a pod's membership, "" when nothing is; seen on its containers and the injector's mark."""
+def membership_difference(pod: Pod, *, meshed: bool, revision: str = "") -> str:
+    """Say what is wrong with a pod's membership, "" when nothing is; seen on its containers and the injector's mark.
+
+    `revision` is the one that its proxy must come from, "" for any.
+    """
     marked = names.STATUS_ANNOTATION in pod.annotations
     carries = membership.proxy_kind(pod) is not membership.ProxyKind.NONE
+    if meshed and carries and revision and membership.revision_of(pod) != revision:
+        return f"{pod.ref.name} has a sidecar of revision {membership.revision_of(pod) or 'unknown'}, not {revision}"
     if meshed:
         return "" if carries else f"{pod.ref.name} has no sidecar"
     return f"{pod.ref.name} still has a sidecar" if carries or marked else ""

@@ -50,10 +50,13 @@ class ServerFirstPort:
 
 def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
     """Return the PeerAuthentication edits after which every server that the scope may call takes plaintext."""
-    edits: list[Edit] = []
-    for namespace in sorted({server.namespace for server in scope.servers}):
-        servers = [server for server in scope.servers if server.namespace == namespace]
-        if any(_inherits_strict(scope, server) for server in servers):
+    mesh_wide = _mesh_edits(scope)
+    edits: list[Edit] = list(mesh_wide)
+    for namespace in sorted({server.namespace for server in scope.called}):
+        servers = [server for server in scope.called if server.namespace == namespace]
+        if any(_inherits_strict(scope, server) for server in servers) and not (
+            mesh_wide and _says_nothing(scope, namespace)
+        ):
             edits.append(_namespace_edit(scope, namespace))
         strict_own = {
             policy.ref: policy
@@ -63,6 +66,28 @@ def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
         }
         edits.extend(_workload_edit(policy) for _, policy in sorted(strict_own.items()))
     return tuple(edits)
+
+
+def _mesh_edits(scope: Scope) -> list[Edit]:
+    """Return the edit of the mesh-wide policy, which only an exit of the whole mesh may make."""
+    policy = scope.peers.mesh_level()
+    concerned = any(_inherits_strict(scope, s) and _says_nothing(scope, s.namespace) for s in scope.called)
+    if not scope.selection.whole_mesh or policy is None or not concerned:
+        return []
+    return [
+        Edit(
+            policy.ref,
+            policy.uid,
+            "Let all servers of the mesh accept plaintext as well",
+            "the whole mesh leaves; one policy for all is one push",
+            (change_at(policy.doc, ("spec", "mtls", "mode"), Mode.PERMISSIVE.value),),
+        )
+    ]
+
+
+def _says_nothing(scope: Scope, namespace: str) -> bool:
+    """True for a namespace that leaves its mode to the mesh-wide policy."""
+    return mode_of(scope.peers.namespace_level(namespace)) is Mode.UNSET
 
 
 def _inherits_strict(scope: Scope, server: Server) -> bool:
@@ -110,7 +135,7 @@ def _workload_edit(policy: Resource) -> Edit:
 def server_first_ports(scope: Scope, client_first: frozenset[str]) -> tuple[ServerFirstPort, ...]:
     """Return the ports of meshed servers that may speak first; an unmeshed client of such a port would hang."""
     found = set()
-    for server in scope.servers:
+    for server in scope.called:
         for service in scope.services_before(server.namespace, server.labels):
             for port in hosts.ports(service):
                 number = hosts.container_port(server.pod_spec, port.target)
@@ -189,13 +214,13 @@ def authorization_edits(lost: Iterable[authorization.LostRule]) -> tuple[Edit, .
     """Return the edits that drop the peer-identity conditions of ALLOW rules that would lose callers."""
     by_policy: dict[Ref, list[authorization.LostRule]] = {}
     for rule in lost:
-        if not rule.negative:
+        if rule.widens:
             by_policy.setdefault(rule.policy.ref, []).append(rule)
     edits = []
     for ref, members in sorted(by_policy.items()):
         policy = members[0].policy
         callers = sorted({c.principal for rule in members for c in rule.callers})
-        change = authorization.without_identity(policy, [rule.index for rule in members])
+        change = authorization.without_identity(policy, members)
         edits.append(
             Edit(
                 ref,

@@ -3,7 +3,7 @@
 A port entry replaces the host level as a whole, nothing is inherited into it. A subset overrides the host level
 setting by setting, unless the subset itself has an entry for the port: then that entry counts, silent settings too.
 The mark that says "this endpoint speaks mutual TLS" follows another rule: there a port entry without `tls` *does*
-inherit, so that an explicit mode of the host reaches endpoints behind a port that seems to have none.
+inherit, so that an explicit mode of the host decides about endpoints behind a port that seems to have none.
 Source: Istio `pilot/pkg/networking/util/util.go` (GetPortLevelTrafficPolicy, MergeSubsetTrafficPolicy),
 `pilot/pkg/model/destination_rule.go` (MergeTrafficPolicy), `pilot/pkg/xds/endpoints/mtls_checker.go`.
 """
@@ -60,7 +60,7 @@ def tls_mode(settings: Mapping[str, Any]) -> str:
 
 
 def endpoint_mark(host: TrafficPolicy | None, subset: TrafficPolicy | None, port: int) -> str:
-    """The explicit mode by which all endpoints are marked; "" where each pod's own mark counts."""
+    """The explicit mode that decides about the marks of all endpoints; "" where the servers' policies do."""
     return (_marked(subset, port) if subset is not None else "") or _marked(host, port)
 
 

@@ -1,10 +1,11 @@
-"""Policy hazards: who loses the right to call, and which servers lose their guard."""
+"""Policy hazards of servers: who loses the right to call, which servers lose their guard, which rules stand fast."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts
+from meshguard.mesh.istio_sidecar import authorization, relax
+from meshguard.mesh.istio_sidecar.hazards import callers
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
@@ -13,25 +14,29 @@ from meshguard.model.objects import Resource, Workload, dig
 
 #: Kinds whose effect the sidecar of the server enforces.
 SERVER_SIDE_POLICIES = ("AuthorizationPolicy", "RequestAuthentication", "WasmPlugin", "EnvoyFilter")
+#: Where an EnvoyFilter acts on what a pod receives.
+INBOUND_CONTEXTS = frozenset({"SIDECAR_INBOUND", "ANY"})
 
 
 def authorization_losses(scope: Scope, consents: Consents) -> Iterator[Finding]:
     """Rules that stop meaning what they say for callers that leave."""
     for rule in lost_rules(scope):
-        callers = ", ".join(sorted(c.principal for c in rule.callers))
-        if rule.negative:
-            yield Finding(
-                CODES["MG202"],
-                rule.policy.ref,
-                f"rule {rule.name} reads the identity of {callers}",
-                accepted=rule.name in consents.authz_rules,
-            )
-        else:
+        who = ", ".join(sorted(c.principal for c in rule.callers))
+        if rule.harmless:
+            yield Finding(CODES["MG217"], rule.policy.ref, f"rule {rule.name}: {who} {rule.meaning}")
+        elif rule.widens:
             yield Finding(
                 CODES["MG201"],
                 rule.policy.ref,
-                f"rule {rule.name} admits {callers} by identity; everybody who reaches the port gains access",
+                f"rule {rule.name} admits {who} by identity; everybody who reaches the port gains access",
                 accepted=consents.authz_loss,
+            )
+        else:
+            yield Finding(
+                CODES["MG202"],
+                rule.policy.ref,
+                f"rule {rule.name}: {who} {rule.meaning}",
+                accepted=rule.name in consents.authz_rules,
             )
 
 
@@ -63,25 +68,46 @@ def fails_open(scope: Scope, consents: Consents) -> Iterator[Finding]:
 def _enforced_by(policy: Resource, workload: Workload, root_namespace: str) -> bool:
     if policy.ref.namespace not in (workload.ref.namespace, root_namespace):
         return False
+    if policy.ref.kind == "AuthorizationPolicy" and not _restrains(policy):
+        return False
+    if policy.ref.kind == "EnvoyFilter" and not contexts(policy) & INBOUND_CONTEXTS:
+        return False
     wanted: Mapping[str, str] = dig(policy.doc, "spec", "selector", "matchLabels", default={}) or dig(
         policy.doc, "spec", "workloadSelector", "labels", default={}
     )
-    return not dig(policy.doc, "spec", "targetRefs") and wanted.items() <= workload.template_labels.items()
+    aimed = dig(policy.doc, "spec", "targetRefs") or dig(policy.doc, "spec", "targetRef")
+    return not aimed and wanted.items() <= workload.template_labels.items()
+
+
+def _restrains(policy: Resource) -> bool:
+    """A dry run and an AUDIT let everybody through as it is."""
+    return authorization.action(policy) != "AUDIT" and not authorization.is_dry_run(policy)
+
+
+def contexts(envoy_filter: Resource) -> frozenset[str]:
+    """Where the patches of an EnvoyFilter act; a patch that does not say acts everywhere."""
+    patches = dig(envoy_filter.doc, "spec", "configPatches", default=[])
+    return frozenset(str(dig(patch, "match", "context", default="ANY")) for patch in patches)
 
 
 def explicit_tls_without_auto(scope: Scope, _: Consents) -> Iterator[Finding]:
     """ISTIO_MUTUAL rules in a mesh where dropping them would mean plaintext."""
     if scope.mesh.auto_mtls:
         return
-    targets = [hosts.fqdn(service) for service in scope.services]
-    for rule in scope.snapshot.of_kind("DestinationRule"):
-        pattern = destination_rules.rule_host(rule)
-        if destination_rules.demands_mesh_tls(rule) and any(hosts.covers(pattern, h) for h in targets):
-            yield Finding(CODES["MG206"], rule.ref, "it has tls ISTIO_MUTUAL and enableAutoMtls is off")
+    for ref in relax.mesh_tls_rules(scope):
+        yield Finding(CODES["MG206"], ref, "it has tls ISTIO_MUTUAL and enableAutoMtls is off")
+
+
+def rules_that_stand_fast(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """ISTIO_MUTUAL rules of which TLS alone cannot be taken away."""
+    for ref, why in sorted(relax.relaxed_rules(scope).stuck.items()):
+        yield Finding(CODES["MG209"], ref, why)
 
 
 RULES = (
     authorization_losses,
     fails_open,
     explicit_tls_without_auto,
+    rules_that_stand_fast,
+    *callers.RULES,
 )

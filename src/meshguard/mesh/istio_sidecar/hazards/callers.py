@@ -1,0 +1,182 @@
+"""Policy hazards of callers: what their proxies do on the way out, and what is missing when they are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+from meshguard.mesh.istio_sidecar import hosts, virtual_services
+from meshguard.mesh.istio_sidecar.client_tls import Client
+from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.mesh.istio_sidecar.traffic_policy import OWN_TLS, modes_named
+from meshguard.mesh.protocol import Consents
+from meshguard.model.codes import CODES
+from meshguard.model.findings import Finding
+from meshguard.model.objects import Ref, Resource, Workload, dig
+
+#: Settings of a DestinationRule that the caller's proxy lives by.
+CONNECTION_CARE = ("connectionPool", "outlierDetection", "loadBalancer")
+
+
+def _leaving_clients(scope: Scope) -> list[Client]:
+    return [Client(w.ref.namespace, w.template_labels) for w in scope.leaving]
+
+
+def _known_hosts(scope: Scope, clients: Iterable[Client]) -> Iterator[tuple[Client, hosts.MeshHost]]:
+    known = hosts.mesh_hosts(scope.snapshot)
+    for client in clients:
+        for host in known:
+            if scope.reach.knows(client.namespace, client.labels, host):
+                yield client, host
+
+
+def egress_plaintext(scope: Scope, consents: Consents) -> Iterator[Finding]:
+    """Rules by which a leaving caller's proxy encrypts for a server that terminates TLS: the application does not."""
+    found: dict[Ref, set[str]] = {}
+    for client, host in _known_hosts(scope, _leaving_clients(scope)):
+        if any(tls.originates for tls in scope.client_side.towards(client, host).values()):
+            rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
+            for source in rule.in_effect() if rule else ():
+                if modes_named(source.spec) & set(OWN_TLS):
+                    found.setdefault(source.ref, set()).add(host.name)
+    for ref, named in sorted(found.items()):
+        detail = f"TLS to {', '.join(sorted(named))} is added by the proxies that leave; what they send is plaintext"
+        yield Finding(CODES["MG210"], ref, detail, accepted=consents.egress_plaintext)
+
+
+def routes_lost(scope: Scope, consents: Consents) -> Iterator[Finding]:
+    """VirtualServices that leaving callers do without."""
+    for service in scope.snapshot.of_kind("VirtualService"):
+        pairs = _known_hosts(scope, _leaving_clients(scope))
+        if not any(virtual_services.concerns(service, client.namespace, host) for client, host in pairs):
+            continue
+        lost = virtual_services.routing(service)
+        if lost.elsewhere:
+            words = f"callers that leave do without its {', '.join(lost.elsewhere)}"
+            yield Finding(CODES["MG211"], service.ref, words, accepted=consents.routing_loss)
+        if lost.split:
+            yield Finding(
+                CODES["MG213"], service.ref, f"callers that leave reach every subset: {', '.join(lost.split)}"
+            )
+        if lost.care:
+            yield Finding(CODES["MG212"], service.ref, f"callers that leave do without its {', '.join(lost.care)}")
+
+
+def connection_care_lost(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """DestinationRules whose limits, ejection and affinity leaving callers do without."""
+    found: dict[Ref, set[str]] = {}
+    for client, host in _known_hosts(scope, _leaving_clients(scope)):
+        rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
+        for source in rule.in_effect() if rule else ():
+            named = {part for part in CONNECTION_CARE if part in dig(source.doc, "spec", "trafficPolicy", default={})}
+            if named:
+                found.setdefault(source.ref, set()).update(named)
+    for ref, parts in sorted(found.items()):
+        yield Finding(CODES["MG218"], ref, f"callers that leave do without its {', '.join(sorted(parts))}")
+
+
+def own_tls_towards_the_scope(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Rules by which callers encrypt with certificates of their own choice towards hosts of the scope."""
+    found: dict[Ref, set[str]] = {}
+    for client in scope.clients:
+        for host in scope.hosts:
+            if any(tls.originates for tls in scope.client_side.towards(client, host).values()):
+                rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
+                for source in rule.in_effect() if rule else ():
+                    if modes_named(source.spec) & set(OWN_TLS):
+                        found.setdefault(source.ref, set()).add(host.name)
+    for ref, named in sorted(found.items()):
+        yield Finding(CODES["MG216"], ref, f"callers of {', '.join(sorted(named))} encrypt by this rule")
+
+
+def ports_moved_by_sidecar(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Sidecar objects by which a leaving server is reached on another port, or only behind its proxy."""
+    for workload in scope.leaving:
+        sidecar = scope.reach.sidecar_of(workload.ref.namespace, workload.template_labels)
+        for listener in dig(sidecar.doc, "spec", "ingress", default=[]) if sidecar else []:
+            port, endpoint = int(dig(listener, "port", "number", default=0)), str(listener.get("defaultEndpoint", ""))
+            if not endpoint:
+                continue
+            address, _sep, target = endpoint.rpartition(":")
+            detail = f"port {port} of {workload.ref} is served at {endpoint}"
+            if endpoint.startswith("unix:") or int(target) != port:
+                yield Finding(CODES["MG214"], _ref(sidecar), f"{detail}; without the proxy nothing listens on {port}")
+            elif _is_loopback(address):
+                yield Finding(CODES["MG215"], _ref(sidecar), f"{detail}; it may listen on the loopback only")
+
+
+def _ref(resource: Resource | None) -> Ref:
+    if resource is None:
+        raise AssertionError("a listener of no Sidecar object")
+    return resource.ref
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def headless_services(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Headless services of leaving servers: their callers' clusters are all or nothing."""
+    for host in scope.hosts:
+        if host.passthrough and not host.external and _served_by(scope.leaving, host):
+            detail = "callers send TLS to all of its pods or to none; the plan waits until their clusters say none"
+            yield Finding(CODES["MG219"], host.origin, detail)
+
+
+def _served_by(workloads: Iterable[Workload], host: hosts.MeshHost) -> bool:
+    return any(host.selects(w.ref.namespace, w.template_labels) for w in workloads)
+
+
+def names_only_the_mesh_knows(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """ServiceEntry hosts without an address: leaving callers must find them by DNS."""
+    if not scope.mesh.dns_capture:
+        return
+    pairs = _known_hosts(scope, _leaving_clients(scope))
+    for ref in sorted({host.origin for _client, host in pairs if host.origin.kind == "ServiceEntry"}):
+        if not dig(scope.snapshot.resources[ref].doc, "spec", "addresses"):
+            yield Finding(CODES["MG220"], ref, "its hosts have an address that only proxies give out")
+
+
+def egress_control_lost(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """REGISTRY_ONLY: what leaves may call everything."""
+    for namespace in sorted({w.ref.namespace for w in scope.leaving}):
+        told = next(w for w in scope.leaving if w.ref.namespace == namespace)
+        sidecar = scope.reach.sidecar_of(namespace, told.template_labels)
+        own = dig(sidecar.doc, "spec", "outboundTrafficPolicy", "mode") if sidecar else None
+        if own == "REGISTRY_ONLY" or (own is None and scope.mesh.registry_only):
+            yield Finding(CODES["MG221"], Ref("Namespace", "", namespace), "its proxies let out what the mesh knows")
+
+
+def outbound_filters_lost(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """EnvoyFilters on what leaving callers send."""
+    for envoy_filter in scope.snapshot.of_kind("EnvoyFilter"):
+        patches = dig(envoy_filter.doc, "spec", "configPatches", default=[])
+        if not any(dig(patch, "match", "context") == "SIDECAR_OUTBOUND" for patch in patches):
+            continue
+        wanted = dig(envoy_filter.doc, "spec", "workloadSelector", "labels", default={})
+        spaces = (envoy_filter.ref.namespace,)
+        lost = [
+            w
+            for w in scope.leaving
+            if (w.ref.namespace in spaces or envoy_filter.ref.namespace == scope.mesh.root_namespace)
+            and wanted.items() <= w.template_labels.items()
+        ]
+        if lost:
+            listed = ", ".join(str(w.ref) for w in lost)
+            yield Finding(CODES["MG222"], envoy_filter.ref, f"it no longer shapes what {listed} sends")
+
+
+RULES = (
+    egress_plaintext,
+    routes_lost,
+    connection_care_lost,
+    own_tls_towards_the_scope,
+    ports_moved_by_sidecar,
+    headless_services,
+    names_only_the_mesh_knows,
+    egress_control_lost,
+    outbound_filters_lost,
+)
