@@ -36,6 +36,7 @@ from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_restore
+from meshguard.plan.gate import Gate, gated
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
 from meshguard.verify.seen import as_seen
@@ -175,6 +176,14 @@ def open_run_named(snapshot: Snapshot, run: str) -> OpenRun:
     raise UnknownRun(f"no open run {run!r} is recorded in this cluster; open: {names}")
 
 
+def with_gate(plan: Plan, file_or_name: str) -> Plan:
+    """Return the plan guarded by a hypothesis, from a file or one of ours. Raises HypothesisError."""
+    from meshguard.hypotheses.load import load
+
+    hypothesis = load(file_or_name)
+    return gated(plan, Gate(hypothesis.name, hypothesis.document(), hypothesis.patience))
+
+
 def rights_for(plan: Plan) -> set[tuple[str, str, str]]:
     """Return the rights (verb, resource, namespace) that executing the plan needs."""
     verbs = {Action.CHANGE: "patch", Action.CREATE: "create", Action.DELETE: "delete"}
@@ -223,7 +232,7 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
         stop = StopSignal(folder.stop)
         stop.heed_interrupts()
         with Journal.open(folder.journal, opened.clock) as journal:
-            judge = IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(await _config_of(opened)))
+            judge = _judge(opened, await _config_of(opened))
             records = ClusterRecords(opened.cluster)
             executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop)
             outcome = await executor.run_phase(plan, phase)
@@ -244,6 +253,10 @@ async def _config_of(opened: Session) -> Snapshot:
     return Snapshot(await opened.cluster.identity(), opened.clock.wall(), resources)
 
 
+def _judge(opened: Session, snapshot: Snapshot) -> IstioJudge:
+    return IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(snapshot), opened.measurements)
+
+
 async def preview_phase(opened: Session, plan: Plan, phase: str) -> tuple[ObjectDiff, ...]:
     """Say what a phase would write, by dry run. Raises ClusterError."""
     return await preview(opened.cluster, plan.phase(phase), "preview")
@@ -253,7 +266,7 @@ async def verify_run(opened: Session, run: str) -> list[tuple[Await, Verdict]]:
     """Look once whether what an open run did is still so. Raises UnknownRun or ClusterError."""
     snapshot = await opened.snapshot()
     known = open_run_named(snapshot, run)
-    judge = IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(snapshot))
+    judge = _judge(opened, snapshot)
     fields: dict[str, Any] = {str(ref): [c.to_json() for c in changes] for ref, changes in known.changes.items()}
     awaits = [
         Await(

@@ -60,6 +60,8 @@ class Check(StrEnum):
     """Proxies that call the hosts see no connect failures and no resets over a while."""
     IDENTICAL = "identical"
     """The object equals what the run's snapshot recorded."""
+    HYPOTHESIS = "hypothesis"
+    """The hypothesis is healthy: every probe of it was answered, and holds."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from meshguard.model.plan import Await, Check
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.model.snapshot import Snapshot
 from meshguard.model.verdict import Truth, Verdict, tally
-from meshguard.ports import Clock, Cluster, Rejected, Signals
+from meshguard.ports import Clock, Cluster, Measurements, Rejected, Signals
+from meshguard.verify import gate
 from meshguard.verify.rollout import rollout_missing
 
 ENVOY = "envoy config_dump"
@@ -49,8 +50,11 @@ class _World:
 class IstioJudge:
     """Answers the awaits of a plan for Istio sidecars; implements the engine's Judge."""
 
-    def __init__(self, cluster: Cluster, signals: Signals, clock: Clock, mesh: MeshConfig) -> None:
+    def __init__(
+        self, cluster: Cluster, signals: Signals, clock: Clock, mesh: MeshConfig, measurements: Measurements
+    ) -> None:
         self._cluster, self._signals, self._clock, self._mesh = cluster, signals, clock, mesh
+        self._measurements = measurements
         self._watches: dict[tuple[str, ...], Watch] = {}
         self._checks: Mapping[Check, Callable[[Await], Awaitable[Verdict]]] = {
             Check.INJECTION: self._injection,
@@ -62,6 +66,7 @@ class IstioJudge:
             Check.ENDPOINTS: self._endpoints,
             Check.TRAFFIC: self._traffic,
             Check.IDENTICAL: self._identical,
+            Check.HYPOTHESIS: self._hypothesis,
         }
 
     async def judge(self, awaited: Await) -> Verdict:
@@ -228,6 +233,9 @@ class IstioJudge:
             (*missing, *unseen),
             STATS,
         )
+
+    async def _hypothesis(self, awaited: Await) -> Verdict:
+        return await gate.judge(awaited, self._measurements)
 
     async def _identical(self, awaited: Await) -> Verdict:
         missing = []
