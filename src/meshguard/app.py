@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,14 +28,16 @@ from meshguard.journal.rundir import RunDir, runs_folder
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
-from meshguard.mesh.protocol import Consents, LeaveRequest, Mesh, Settings, WorkloadStatus
-from meshguard.model.kinds import KINDS
+from meshguard.mesh.protocol import Caps, Consents, LeaveRequest, Mesh, Order, RealignRequest, Settings, WorkloadStatus
+from meshguard.model.kinds import KINDS, RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Plan
+from meshguard.model.scopes import Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
-from meshguard.plan.build import plan_exit, plan_restore
+from meshguard.plan.build import plan_exit, plan_realign, plan_restore
+from meshguard.plan.scopes import resolve
 from meshguard.plan.gate import Gate, gated
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
@@ -82,6 +84,14 @@ class Target:
             self.config.wave_size,
             self.config.rollout_deadline,
             self.config.converge_deadline,
+            Caps(
+                self.config.max_namespaces,
+                self.config.max_workloads,
+                self.config.max_share_percent,
+                self.config.share_counts_from,
+            ),
+            dict(self.config.exclusions),
+            Order(self.config.order),
         )
 
 
@@ -145,11 +155,21 @@ def mesh_of(snapshot: Snapshot) -> Mesh:
     return next((mesh for mesh in MESHES if mesh.detect(snapshot)), MESHES[0])
 
 
-async def make_exit_plan(opened: Session, namespaces: Collection[str], consents: Consents) -> Plan:
+async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> Plan:
     """Plan the way out. Raises PlanError or ClusterError."""
-    snapshot = await opened.snapshot()
-    request = LeaveRequest(frozenset(namespaces), consents, opened.target.settings)
-    return plan_exit(snapshot, mesh_of(snapshot), request)
+    snapshot, settings = await opened.snapshot(), opened.target.settings
+    mesh = mesh_of(snapshot)
+    scope = resolve(snapshot, mesh, asked, settings)
+    return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection))
+
+
+async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, consents: Consents) -> Plan:
+    """Plan restarts of proxies that do not fit their control plane. Raises PlanError or ClusterError."""
+    snapshot, settings = await opened.snapshot(), opened.target.settings
+    mesh = mesh_of(snapshot)
+    scope = resolve(snapshot, mesh, asked, settings)
+    request = RealignRequest(scope.namespaces, to_revision, consents, settings, scope.selection)
+    return plan_realign(snapshot, mesh, request)
 
 
 async def make_restore_plan(opened: Session, run: str) -> Plan:
@@ -186,7 +206,7 @@ def with_gate(plan: Plan, file_or_name: str) -> Plan:
 
 def rights_for(plan: Plan) -> set[tuple[str, str, str]]:
     """Return the rights (verb, resource, namespace) that executing the plan needs."""
-    verbs = {Action.CHANGE: "patch", Action.CREATE: "create", Action.DELETE: "delete"}
+    verbs = {Action.CHANGE: "patch", Action.CREATE: "create", Action.DELETE: "delete", Action.RENEW: "delete"}
     rights = {
         (verbs[step.action], KINDS[step.target.kind].resource, step.target.namespace)
         for step in plan.steps
@@ -276,9 +296,7 @@ async def verify_run(opened: Session, run: str) -> list[tuple[Await, Verdict]]:
             {"fields": fields, "gone": []},
         )
     ]
-    workloads = tuple(
-        sorted(text for text in fields if Ref.parse(text).kind in ("Deployment", "StatefulSet", "DaemonSet"))
-    )
+    workloads = tuple(sorted(text for text in fields if Ref.parse(text).kind in RESTARTABLE))
     if workloads:
         awaits += [
             Await(Check.MEMBERSHIP, "no pod carries a sidecar", workloads, {"meshed": False}),

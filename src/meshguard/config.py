@@ -6,7 +6,7 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
@@ -35,6 +35,26 @@ class Config(BaseModel):
     )
     max_namespaces: PositiveInt = Field(
         default=20, alias="maxNamespaces", description="The cap on namespaces in one run."
+    )
+    max_workloads: PositiveInt = Field(
+        default=500, alias="maxWorkloads", description="The cap on workloads in one run; --cap replaces it."
+    )
+    max_share_percent: PositiveFloat = Field(
+        default=50.0,
+        alias="maxSharePercent",
+        description="The cap on the share of the mesh's workloads in one run; --cap replaces it.",
+    )
+    share_counts_from: PositiveInt = Field(
+        default=25,
+        alias="shareCountsFrom",
+        description="Up to this many workloads may leave whatever their share is: shares of small meshes mean little.",
+    )
+    exclusions: dict[str, str] = Field(
+        default={},
+        description="Namespaces (NS) and workloads (NS/NAME) that stay whatever the scope, each with its reason.",
+    )
+    order: Literal["together", "clients-first", "servers-first"] = Field(
+        default="together", description="In which order the workloads of a scope are restarted on the way out."
     )
     wave_size: PositiveInt = Field(default=50, alias="waveSize", description="Workloads restarted at once.")
     rollout_deadline: PositiveFloat = Field(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshguard.app import Session, Target
     from meshguard.journal.rundir import RunDir
     from meshguard.model.plan import Plan
+    from meshguard.model.scopes import Asked
 
 reason = click.option("--reason", default="", help="Why; it is written into the journal and the record. Required.")
 yes = click.option("--yes", is_flag=True, help="Consent to the plan without being asked; needed where nobody is.")
@@ -25,7 +26,7 @@ check = click.option("--check", is_flag=True, help="Let the playbook show by dry
 
 @click.command("exit")
 @options.where
-@options.namespaces
+@options.scope
 @options.consents
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Execute exactly this plan.")
 @reason
@@ -33,28 +34,63 @@ check = click.option("--check", is_flag=True, help="Let the playbook show by dry
 @check
 def exit_(
     where: Where,
-    namespaces: tuple[str, ...],
+    asked: Asked,
     accept: tuple[str, ...],
     plan_file: Path | None,
     reason: str,
     yes: bool,
     check: bool,
 ) -> None:
-    """Take namespaces out of the mesh."""
-    from meshguard.cli import planfile
-
+    """Take namespaces or single workloads out of the mesh."""
     _require(where, reason)
-    approved = planfile.read(plan_file) if plan_file else None
-    if approved and (namespaces or accept):
-        raise click.UsageError("a plan file has its own scope and consents; give either --plan or -n and --accept-...")
-    scope = approved.namespaces if approved else namespaces
-    consents = approved.consents if approved else accept
+    asked, accept, approved = _approved(asked, accept, plan_file)
     target = where.target()
     if check:
-        extra = {"namespaces": list(scope), "accept": list(consents)}
-        sys.exit(_check(where, target, "exit", extra))
-    folder = asyncio.run(_begin_exit(target, scope, consents, approved, reason, yes=yes))
+        sys.exit(_check(where, target, "exit", _scope_vars(asked, accept)))
+    folder = asyncio.run(_begin_exit(target, asked, accept, approved, reason, yes=yes))
     sys.exit(_execute(folder, where, target))
+
+
+@click.command()
+@options.where
+@options.scope
+@options.consents
+@click.option("--to-revision", default="", help="Move the namespaces to this revision (istio.io/rev).")
+@reason
+@yes
+@check
+def realign(
+    where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, reason: str, yes: bool, check: bool
+) -> None:
+    """Restart the proxies that do not fit their control plane; nobody leaves the mesh."""
+    _require(where, reason)
+    target = where.target()
+    if check:
+        sys.exit(_check(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
+    folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, reason, yes=yes))
+    sys.exit(_execute(folder, where, target))
+
+
+def _approved(
+    asked: Asked, accept: tuple[str, ...], plan_file: Path | None
+) -> tuple[Asked, tuple[str, ...], Plan | None]:
+    """Return scope and consents of the plan in the file, where one is given. Raises UsageError, UnreadablePlan."""
+    from meshguard.cli import planfile
+    from meshguard.model.scopes import Asked, asked_from
+
+    if plan_file is None:
+        return asked, accept, None
+    if asked != Asked() or accept:
+        raise click.UsageError("a plan file has its own scope and consents; give either --plan or -n and --accept-...")
+    approved = planfile.read(plan_file)
+    # What a narrowed scope came to on the cluster is not what was asked for: only its words may name namespaces.
+    named = approved.namespaces if not approved.scope else ()
+    return asked_from(named, approved.scope), approved.consents, approved
+
+
+def _scope_vars(asked: Asked, accept: Sequence[str]) -> dict[str, Any]:
+    """Return scope and consents as the playbooks take them."""
+    return {"namespaces": sorted(asked.namespaces), "scope": list(asked.words()), "accept": list(accept)}
 
 
 @click.command()
@@ -81,7 +117,7 @@ def _require(where: Where, reason: str) -> None:
 
 
 async def _begin_exit(
-    target: Target, scope: Sequence[str], accept: Sequence[str], approved: Plan | None, reason: str, *, yes: bool
+    target: Target, asked: Asked, accept: Sequence[str], approved: Plan | None, reason: str, *, yes: bool
 ) -> RunDir:
     from meshguard import app
     from meshguard.cli import planfile
@@ -91,9 +127,20 @@ async def _begin_exit(
         if approved:
             identity = await opened.cluster.identity()
             planfile.check_cluster(approved, identity.uid, identity.context)
-        plan = await app.make_exit_plan(opened, scope, consents_from(accept))
+        plan = await app.make_exit_plan(opened, asked, consents_from(accept))
         if approved:
             planfile.check_fresh(approved, plan)
+        return await _begin(opened, plan, reason, yes=yes)
+
+
+async def _begin_realign(
+    target: Target, asked: Asked, to_revision: str, accept: Sequence[str], reason: str, *, yes: bool
+) -> RunDir:
+    from meshguard import app
+    from meshguard.consent import consents_from
+
+    async with app.session(target) as opened:
+        plan = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
         return await _begin(opened, plan, reason, yes=yes)
 
 

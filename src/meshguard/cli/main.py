@@ -25,6 +25,7 @@ for command in (
     see.status,
     see.plan,
     act.exit_,
+    act.realign,
     act.restore,
     history.runs,
     see.verify,

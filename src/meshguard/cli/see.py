@@ -14,6 +14,7 @@ from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
     from meshguard.model.plan import Plan
+    from meshguard.model.scopes import Asked
 
 
 @click.command()
@@ -97,27 +98,48 @@ out_file = click.option("--out", type=click.Path(path_type=Path), help="Write th
 
 @plan.command("exit")
 @options.where
-@options.namespaces
+@options.scope
 @options.consents
 @plan_output
 @out_file
-def plan_exit(
-    where: Where, namespaces: tuple[str, ...], accept: tuple[str, ...], output: str, out: Path | None
-) -> None:
+def plan_exit(where: Where, asked: Asked, accept: tuple[str, ...], output: str, out: Path | None) -> None:
     """Plan the way out of the mesh."""
-    asyncio.run(_plan_exit(where, namespaces, accept, output, out))
+    asyncio.run(_plan_exit(where, asked, accept, output, out))
 
 
-async def _plan_exit(
-    where: Where, namespaces: tuple[str, ...], accept: tuple[str, ...], output: str, out: Path | None
+async def _plan_exit(where: Where, asked: Asked, accept: tuple[str, ...], output: str, out: Path | None) -> None:
+    from meshguard import app
+    from meshguard.consent import consents_from
+
+    async with app.session(where.target()) as opened:
+        made = await app.make_exit_plan(opened, asked, consents_from(accept))
+        way_back = await app.predicted_way_back(opened, made) if output == "kubectl" else None
+    _present(made, output, out, way_back)
+
+
+@plan.command("realign")
+@options.where
+@options.scope
+@options.consents
+@click.option("--to-revision", default="", help="Move the namespaces to this revision (istio.io/rev).")
+@plan_output
+@out_file
+def plan_realign(
+    where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, output: str, out: Path | None
+) -> None:
+    """Plan restarts of the proxies that do not fit their control plane, and of nothing else."""
+    asyncio.run(_plan_realign(where, asked, accept, to_revision, output, out))
+
+
+async def _plan_realign(
+    where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, output: str, out: Path | None
 ) -> None:
     from meshguard import app
     from meshguard.consent import consents_from
 
     async with app.session(where.target()) as opened:
-        made = await app.make_exit_plan(opened, namespaces, consents_from(accept))
-        way_back = await app.predicted_way_back(opened, made) if output == "kubectl" else None
-    _present(made, output, out, way_back)
+        made = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
+    _present(made, output, out, None)
 
 
 @plan.command("restore")

@@ -18,6 +18,7 @@ from meshguard.consent import ConsentError, consents_from, settle
 from meshguard.engine.outcome import Outcome
 from meshguard.journal.errors import JournalError
 from meshguard.model.plan import Direction, Plan
+from meshguard.model.scopes import asked_from
 from meshguard.plan.build import PlanError
 from meshguard.ports import ClusterError
 
@@ -42,6 +43,9 @@ class SnapshotRequest:
     reason: str
     confirm: str
     settings: Mapping[str, Any]
+    scope: Sequence[str] = ()
+    """What narrows the namespaces down or adds to them, as the options of `exit` write it."""
+    to_revision: str = ""
 
 
 def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
@@ -61,10 +65,7 @@ def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
 async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
     target = _target(request.context, request.settings)
     async with app.session(target) as opened:
-        if request.direction == Direction.RESTORE.value:
-            plan = await app.make_restore_plan(opened, request.of_run)
-        else:
-            plan = await app.make_exit_plan(opened, request.namespaces, consents_from(request.accept))
+        plan = await _plan(opened, request)
         settle(plan)
         lacking = await app.missing_rights(opened, plan)
         if lacking:
@@ -78,6 +79,19 @@ async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
             raise ConsentError("nothing was changed: give a reason")
         folder = await app.begin(opened, plan, request.reason)
     return {"run": folder.run, "changed": True, "sentence": f"run {folder.run} opened"}
+
+
+async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
+    if request.direction == Direction.RESTORE.value:
+        return await app.make_restore_plan(opened, request.of_run)
+    consents = consents_from(request.accept)
+    try:
+        asked = asked_from(request.namespaces, request.scope)
+    except ValueError as error:
+        raise ConsentError(str(error)) from error
+    if request.direction == Direction.REALIGN.value:
+        return await app.make_realign_plan(opened, asked, request.to_revision, consents)
+    return await app.make_exit_plan(opened, asked, consents)
 
 
 def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str, Any]:

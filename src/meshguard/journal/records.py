@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from meshguard.journal.entries import Head
 from meshguard.journal.errors import RecordError
 from meshguard.journal.state import RunState, StepState
-from meshguard.model.change import Change
+from meshguard.model.change import Change, net
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.plan import Direction, Plan, Step
 from meshguard.model.snapshot import OpenRun, Snapshot
@@ -102,19 +102,26 @@ class RunRecord:
                 created[step.target] = self.uids.get(step.id) or step.uid
                 manifests[step.target] = step.manifest
             kept = [change for change in step.changes if (step.target, change.path) not in self.undone]
-            if kept:
-                changes[step.target] += kept
+            if self.states[step.id] is StepState.INTENDED:
+                kept = [change for change in kept if not _takes_back(change, changes[step.target])]
+            changes[step.target] += kept
         return OpenRun(
             run=self.run,
             owner=self.person,
             reason=self.reason,
             started=self.started,
             namespaces=self.plan.namespaces,
-            changes={ref: tuple(kept) for ref, kept in changes.items()},
+            changes={ref: left for ref, made in changes.items() if (left := net(made))},
             created=created,
             manifests=manifests,
             fingerprints={Ref.parse(text): digest for text, digest in self.fingerprints.items()},
         )
+
+
+def _takes_back(change: Change, made: Iterable[Change]) -> bool:
+    """True for a change that ends what the run itself began; while it is uncertain, the field counts as held."""
+    first = next((earlier for earlier in made if earlier.path == change.path), None)
+    return first is not None and first.before == change.after
 
 
 def _paths(step: Step) -> tuple[tuple[str, ...], ...]:

@@ -122,3 +122,12 @@ def change_at(doc: Mapping[str, Any], path: tuple[str, ...], after: Any) -> Chan
                 value = {key: value}
             return Change(path[:depth], ABSENT, value)
     return Change(path, read(doc, path), after)
+
+
+def net(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """Return what several changes of one object, made one after the other, come to; one that was taken back is gone."""
+    out: dict[tuple[str, ...], Change] = {}
+    for change in changes:
+        first = out.get(change.path, change)
+        out[change.path] = Change(change.path, first.before, change.after)
+    return tuple(change for change in out.values() if change.before != change.after)

@@ -35,6 +35,8 @@ class Action(StrEnum):
     DELETE = "delete"
     HOLD = "hold"
     """Somebody else's open run has made the change already; this run needs it too, until its own restore."""
+    RENEW = "renew"
+    """Delete one pod, so that its controller makes a new one. There is nothing to undo, but a way back renews too."""
     RELEASE = "release"
     """This run needs the change no longer, but another open run does: it stays."""
 
@@ -121,6 +123,7 @@ class Step:
             Action.CHANGE: Action.CHANGE,
             Action.CREATE: Action.DELETE,
             Action.DELETE: Action.CREATE,
+            Action.RENEW: Action.RENEW,
             Action.HOLD: Action.RELEASE,
             Action.RELEASE: Action.HOLD,
         }
@@ -234,6 +237,8 @@ class Plan:
     """Objects of the scope that the plan leaves alone, each with its reason."""
     of_run: str = ""
     """The run that a restore undoes."""
+    scope: tuple[str, ...] = ()
+    """What narrows the namespaces down or adds to them, in the words of the options."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -274,6 +279,7 @@ class Plan:
             "cluster": {"uid": self.cluster_uid, "context": self.context},
             "namespaces": list(self.namespaces),
             "ofRun": self.of_run,
+            **({"scope": list(self.scope)} if self.scope else {}),
             "consents": list(self.consents),
             "excluded": dict(self.excluded),
             "phases": [p.to_json() for p in self.phases],
@@ -303,6 +309,7 @@ class Plan:
             tuple(data["consents"]),
             dict(data["excluded"]),
             data["ofRun"],
+            tuple(data.get("scope", ())),
         )
         if data.get("hash", plan.hash) != plan.hash:
             raise ValueError("the plan does not fit its own hash: it was changed after it was made")

@@ -30,8 +30,11 @@ class Asked:
     """Switch injection off on each pod template, and leave the namespace's label as it is."""
 
     def words(self) -> tuple[str, ...]:
-        """Everything beyond the namespaces, as the command line's options."""
+        """Return the scope as the command line's options; () when it is nothing but whole namespaces."""
+        if self == Asked(self.namespaces):
+            return ()
         return (
+            *(f"--namespace {name}" for name in sorted(self.namespaces)),
             *(f"--workload {name}" for name in sorted(self.workloads)),
             *(["--whole-mesh"] if self.whole_mesh else []),
             *([f"--selector {self.selector}"] if self.selector else []),
@@ -44,7 +47,7 @@ class Asked:
 
 def asked_from(namespaces: Iterable[str], words: Iterable[str]) -> Asked:
     """Read back `words`; leading dashes may be missing. Raises ValueError for a word that is none of them."""
-    many: dict[str, set[str]] = {"workload": set(), "exclude": set()}
+    many: dict[str, set[str]] = {"namespace": set(namespaces), "workload": set(), "exclude": set()}
     once = {"selector": "", "revision": "", "cap": ""}
     flags = {"whole-mesh": False, "by-pod-label": False}
     for word in words:
@@ -59,7 +62,7 @@ def asked_from(namespaces: Iterable[str], words: Iterable[str]) -> Asked:
         else:
             raise ValueError(f"{word!r} is no part of a scope")
     return Asked(
-        frozenset(namespaces),
+        frozenset(many["namespace"]),
         frozenset(many["workload"]),
         flags["whole-mesh"],
         once["selector"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshguard.model.change import Change
+from meshguard.model.change import Change, net
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Action, Plan, Step
 from meshguard.model.snapshot import OpenRun, Snapshot, changed_resource, resource_of
@@ -22,7 +22,7 @@ def apply(step: Step, snapshot: Snapshot) -> Snapshot:
             return snapshot.replace([resource_of({**step.manifest, "metadata": metadata}, step.target.kind)])
         case Action.DELETE:
             return snapshot.replace([], [step.target])
-        case Action.HOLD | Action.RELEASE:
+        case Action.HOLD | Action.RELEASE | Action.RENEW:
             return snapshot
 
 
@@ -51,4 +51,4 @@ def _changes(steps: Iterable[Step]) -> dict[Ref, tuple[Change, ...]]:
     for step in steps:
         if step.changes:
             out[step.target] = (*out.get(step.target, ()), *step.changes)
-    return out
+    return {ref: kept for ref, changes in out.items() if (kept := net(changes))}

@@ -2,79 +2,84 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
-
-from meshguard.mesh.protocol import LeaveRequest, Mesh, Settings
+from meshguard.mesh.protocol import Draft, LeaveRequest, Mesh, RealignRequest, Selection, Settings
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.plan.scopes import NotInMesh, OverCap, PlanError, ProtectedScope, UnknownScope, check_scope
 
-
-class PlanError(Exception):
-    """The request cannot become a plan; the message is one sentence for a person."""
-
-
-class UnknownScope(PlanError):
-    """The scope names something that is not in the cluster."""
-
-
-class ProtectedScope(PlanError):
-    """The scope names a namespace that is never taken out."""
-
-
-class NotInMesh(PlanError):
-    """Nothing in the scope has anything to do with the mesh."""
-
-
-def check_scope(snapshot: Snapshot, namespaces: Collection[str], protected: Collection[str]) -> None:
-    """Refuse a scope that is empty, unknown or protected. Raises UnknownScope or ProtectedScope."""
-    if not namespaces:
-        raise UnknownScope("the scope is empty; name at least one namespace with -n")
-    for name in sorted(namespaces):
-        if name not in snapshot.namespaces:
-            near = difflib.get_close_matches(name, snapshot.namespaces, n=3, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UnknownScope(f"there is no namespace {name!r} in this cluster{hint}")
-        if name in protected:
-            raise ProtectedScope(f"namespace {name} is protected and is never taken out of the mesh")
+__all__ = [
+    "NotInMesh",
+    "OverCap",
+    "PlanError",
+    "ProtectedScope",
+    "UnknownScope",
+    "check_scope",
+    "plan_exit",
+    "plan_realign",
+    "plan_restore",
+]
 
 
 def plan_exit(snapshot: Snapshot, mesh: Mesh, request: LeaveRequest) -> Plan:
-    """Plan the way out of the mesh for the request's namespaces.
+    """Plan the way out of the mesh for the request's scope.
 
     Raises UnknownScope, ProtectedScope, or NotInMesh when no namespace of the scope has to do with the mesh.
     """
-    check_scope(snapshot, request.namespaces, request.settings.protected_namespaces)
-    if not any(mesh.in_mesh(snapshot, name) for name in request.namespaces):
-        raise NotInMesh(f"nothing in {', '.join(sorted(request.namespaces))} is in the mesh; nothing was changed")
+    _check(snapshot, mesh, request)
     draft = mesh.leave(snapshot, request)
-    return Plan(
-        Direction.EXIT,
-        mesh.name,
-        snapshot.cluster.uid,
-        snapshot.cluster.context,
-        tuple(sorted(request.namespaces)),
-        draft.phases,
-        draft.findings,
-        draft.notes,
-        request.consents.words(),
-        draft.excluded,
+    consents = request.consents.words()
+    return _plan(snapshot, mesh, Direction.EXIT, tuple(sorted(request.namespaces)), draft, consents, request.selection)
+
+
+def plan_realign(snapshot: Snapshot, mesh: Mesh, request: RealignRequest) -> Plan:
+    """Plan restarts of the scope's proxies that do not fit their control plane; nothing leaves the mesh.
+
+    Raises UnknownScope, ProtectedScope or NotInMesh.
+    """
+    _check(snapshot, mesh, request)
+    draft = mesh.realign(snapshot, request)
+    words = (
+        *request.selection.words,
+        *([f"--to-revision {request.to_revision}"] if request.to_revision else []),
     )
+    selection = Selection(words=words)
+    consents = request.consents.words()
+    return _plan(snapshot, mesh, Direction.REALIGN, tuple(sorted(request.namespaces)), draft, consents, selection)
 
 
 def plan_restore(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings) -> Plan:
     """Plan the way back of an open run, on the cluster as it is now."""
     draft = mesh.rejoin(snapshot, run, settings)
+    return _plan(snapshot, mesh, Direction.RESTORE, run.namespaces, draft, of_run=run.run)
+
+
+def _check(snapshot: Snapshot, mesh: Mesh, request: LeaveRequest | RealignRequest) -> None:
+    check_scope(snapshot, request.namespaces, request.settings.protected_namespaces)
+    if not any(mesh.in_mesh(snapshot, name) for name in request.namespaces):
+        raise NotInMesh(f"nothing in {', '.join(sorted(request.namespaces))} is in the mesh; nothing was changed")
+
+
+def _plan(
+    snapshot: Snapshot,
+    mesh: Mesh,
+    direction: Direction,
+    namespaces: tuple[str, ...],
+    draft: Draft,
+    consents: tuple[str, ...] = (),
+    selection: Selection | None = None,
+    of_run: str = "",
+) -> Plan:
     return Plan(
-        Direction.RESTORE,
+        direction,
         mesh.name,
         snapshot.cluster.uid,
         snapshot.cluster.context,
-        run.namespaces,
+        namespaces,
         draft.phases,
         draft.findings,
         draft.notes,
-        (),
+        consents,
         draft.excluded,
-        run.run,
+        of_run,
+        selection.words if selection else (),
     )

@@ -101,7 +101,7 @@ def _step(step: Step) -> list[str]:
         case Action.CREATE:
             body = json.dumps(step.manifest, sort_keys=True)
             return [f"  k create -f - <<< {_quote(body)}"]
-        case Action.DELETE:
+        case Action.DELETE | Action.RENEW:
             return [f"  k {where}delete {kind} {step.target.name}"]
         case Action.HOLD | Action.RELEASE:
             return ["  # nothing to write"]
@@ -150,7 +150,14 @@ def _await(awaited: Await) -> list[str]:
             ]
         case Check.ROLLED_OUT:
             return [
-                f"  k -n {ref.namespace} rollout status {ref.kind.lower()}/{ref.name} --timeout={seconds}s"
+                _wait(
+                    seconds,
+                    f"{ref} is healthy",
+                    f"k -n {ref.namespace} wait rollout/{ref.name} --timeout=1s "
+                    "--for=jsonpath='{.status.phase}'=Healthy",
+                )
+                if ref.kind == "Rollout"
+                else f"  k -n {ref.namespace} rollout status {ref.kind.lower()}/{ref.name} --timeout={seconds}s"
                 for ref in map(Ref.parse, awaited.subject)
             ]
         case Check.ENDPOINTS:

@@ -102,10 +102,13 @@ class IstioJudge:
                 missing.append(f"a pod of {workload.ref} would be refused: {error}")
                 continue
             injected = membership.proxy_kind(admitted) is not membership.ProxyKind.NONE
+            revision = awaited.expect.get("revision", "")
             if injected != wanted:
                 missing.append(
                     f"a pod of {workload.ref} would still come out {'with' if injected else 'without'} a sidecar"
                 )
+            elif revision and membership.revision_of(admitted) != revision:
+                missing.append(f"a pod of {workload.ref} would not be injected by revision {revision} yet")
         return tally(len(chosen) - len(missing), len(chosen), tuple(missing), (), ADMISSION)
 
     async def _workloads(self, subject: Iterable[str]) -> list[Workload]:
@@ -184,7 +187,7 @@ class IstioJudge:
             if not isinstance(workload, Workload):
                 missing.append(f"{ref} is not there any more")
                 continue
-            wrong = rollout_missing(workload, snapshot.pods_of_workload.get(ref, ()))
+            wrong = rollout_missing(workload, snapshot.pods_of_workload.get(ref, ()), awaited.expect.get("gone", ()))
             if wrong:
                 missing.append(f"{ref}: {wrong}")
         return tally(len(refs) - len(missing), len(refs), tuple(missing), (), KUBERNETES)
@@ -194,7 +197,8 @@ class IstioJudge:
         spaces = sorted({ref.namespace for ref in refs})
         snapshot = await self._read("Pod", "ReplicaSet", namespaces=spaces)
         pods = [pod for pod in snapshot.pods if snapshot.workload_of_pod[pod.ref] in refs]
-        wrong = [proofs.membership_difference(pod, meshed=bool(awaited.expect["meshed"])) for pod in pods]
+        meshed, revision = bool(awaited.expect["meshed"]), str(awaited.expect.get("revision", ""))
+        wrong = [proofs.membership_difference(pod, meshed=meshed, revision=revision) for pod in pods]
         missing = tuple(words for words in wrong if words)
         return tally(len(pods) - len(missing), len(pods), missing, (), "the pods' containers")
 

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from meshguard.model.objects import Pod, Workload, dig
 
 RESTART_MARK = "meshguard.dev/restart"
 
 
-def rollout_missing(workload: Workload, pods: Sequence[Pod]) -> str:
+def rollout_missing(workload: Workload, pods: Sequence[Pod], gone: Collection[str] = ()) -> str:
     """Say what is missing until the workload's pods are all of its present template, "" when nothing is.
 
-    A pod is new when it carries the restart mark of the template as it is now, or, like the template, none.
+    A pod is new when it carries the restart mark of the template as it is now, or, like the template, none. With
+    `gone`, UIDs of pods that were deleted, only those have to be replaced.
     """
     generation = int(dig(workload.doc, "metadata", "generation", default=0))
     if int(dig(workload.doc, "status", "observedGeneration", default=0)) < generation:
         return "its controller has not seen the change yet"
     mark = workload.template_annotations.get(RESTART_MARK)
-    old = [pod for pod in pods if pod.annotations.get(RESTART_MARK) != mark]
+    old = [pod for pod in pods if (pod.uid in gone if gone else pod.annotations.get(RESTART_MARK) != mark)]
     leaving = [pod for pod in pods if pod.terminating]
     if old or leaving:
-        gone = sorted({pod.ref.name for pod in (*old, *leaving)})
-        return f"{len(gone)} old pod(s) still there: {', '.join(gone[:3])}"
+        names = sorted({pod.ref.name for pod in (*old, *leaving)})
+        return f"{len(names)} old pod(s) still there: {', '.join(names[:3])}"
     ready = sum(1 for pod in pods if pod.ready)
     if ready < workload.replicas or len(pods) > workload.replicas:
         return f"{ready} of {workload.replicas} pods ready"

@@ -7,14 +7,15 @@ released, not undone; what somebody else has changed since is reported and left.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from meshguard.mesh.istio_sidecar import membership, sharing
-from meshguard.mesh.istio_sidecar.hazards.world import control_plane
-from meshguard.mesh.istio_sidecar.leave import injection_awaits, rollout_waves, traffic_awaits
+from meshguard.mesh.istio_sidecar import lifts, membership, order, restart, sharing
+from meshguard.mesh.istio_sidecar.hazards.control_plane import is_down
+from meshguard.mesh.istio_sidecar.leave import traffic_awaits
+from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
-from meshguard.mesh.protocol import Consents, Draft, Settings
-from meshguard.model.change import Change, FieldConflict, read
+from meshguard.mesh.protocol import Consents, Draft, Order, Selection, Settings
+from meshguard.model.change import Change, FieldConflict, net, read
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
 from meshguard.model.kinds import RESTARTABLE
@@ -72,7 +73,7 @@ class _Undo:
                 return [(Action.RELEASE, (), f"Keep {ref}: run {keepers[0].run} needs it")]
             return [(Action.DELETE, (), f"Delete {ref}, which the run created")]
         undo, release = [], []
-        for change in self.run.changes[ref]:
+        for change in net(self.run.changes[ref]):
             keepers = sharing.holders(self.others, ref, change.path)
             found = read(resource.doc, change.path)
             if keepers:
@@ -105,7 +106,7 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
     enrol = undo.steps(
         "enrol", ("Namespace",), "Put the labels of {ref} back", "its next pods shall carry a sidecar again"
     )
-    restart = undo.steps(
+    restarting = undo.steps(
         "restart",
         RESTARTABLE,
         "Restart {ref}",
@@ -123,38 +124,64 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         "Put {ref} back",
         "STRICT comes last: nobody of the run is outside any more",
     )
-    members = tuple(
-        workload
-        for step in restart
+    restarts = tuple(
+        _restart(step, workload)
+        for step in restarting
         if step.action is Action.CHANGE and isinstance(workload := snapshot.resources[step.target], Workload)
     )
-    scope = Scope(snapshot, frozenset(run.namespaces))
-    findings = [*control_plane(scope, Consents()), *undo.findings, *_unserved(snapshot, enrol, members)]
+    members = tuple(r.workload for r in restarts)
+    scope = _scope(snapshot, run)
+    findings = [*is_down(scope, Consents()), *undo.findings, *_unserved(snapshot, [*enrol, *restarting], members)]
     findings += [Finding(CODES["MG208"], ref, "see the finding on it above") for ref in sorted(set(undo.lost))]
-    written = [s for s in (*enrol, *restart, *callers, *strict) if s.action in (Action.CHANGE, Action.DELETE)]
+    written = [s for s in (*enrol, *restarting, *callers, *strict) if s.action in (Action.CHANGE, Action.DELETE)]
+    switched = [w for w in members if w.ref.namespace in {s.target.name for s in enrol}]
     phases = (
         Phase(
             "enrol",
             "Switch injection on again",
-            (Wave(tuple(enrol), injection_awaits(members, settings, injected=True)),),
+            (Wave(tuple(enrol), restart.injection_awaits(switched, settings, Outcome(meshed=True))),),
         ),
-        Phase("restart", "Restart with sidecars", _restart_waves(scope, restart, members, settings)),
+        Phase("restart", "Restart with sidecars", _restart_waves(scope, restarting, restarts, settings)),
         Phase("tighten", "Put the policies back, STRICT last", _tighten_waves(scope, callers, strict, settings)),
         Phase("verify", "See that everything is as it was", (Wave((), _verified(scope, members, written)),)),
     )
-    return Draft(phases, tuple(findings), _notes(run, (*enrol, *restart, *callers, *strict)), undo.excluded)
+    return Draft(phases, tuple(findings), _notes(run, (*enrol, *restarting, *callers, *strict)), undo.excluded)
+
+
+def _scope(snapshot: Snapshot, run: OpenRun) -> Scope:
+    """Return what the run is about: whole namespaces where it changed their label, else its workloads."""
+    switched = {ref.name for ref in run.changes if ref.kind == "Namespace"}
+    chosen = frozenset(ref for ref in run.changes if ref.kind in RESTARTABLE and ref.namespace not in switched)
+    return Scope(snapshot, frozenset(run.namespaces), Selection(chosen))
+
+
+def _restart(step: Step, workload: Workload) -> Restart:
+    """Return the restart that undoes a run's; a strategy that the run left changed comes back after it, not with it."""
+    with_it = tuple(c for c in step.changes if c.path not in lifts.LIFTED)
+    after = tuple(c for c in step.changes if c.path in lifts.LIFTED)
+    lift = None if after else lifts.lift_of(workload, room=True)
+    changes = (*(lift.changes if lift else ()), *with_it)
+    return Restart(workload, replace(step, changes=changes), lift, after)
 
 
 def _restart_waves(
-    scope: Scope, steps: list[Step], members: tuple[Workload, ...], settings: Settings
+    scope: Scope, steps: list[Step], restarts: tuple[Restart, ...], settings: Settings
 ) -> tuple[Wave, ...]:
-    waves: list[Wave] = []
-    for first in range(0, len(steps), settings.wave_size):
-        chosen = steps[first : first + settings.wave_size]
-        told = {s.target for s in chosen}
-        present = [m for m in members if m.ref in told]
-        waves += rollout_waves(scope, chosen, present, settings, meshed=True)
-    return tuple(waves)
+    released = tuple(step for step in steps if step.action is not Action.CHANGE)
+    by_ref = {r.workload.ref: r for r in restarts}
+    backwards = {
+        Order.CLIENTS_FIRST: Order.SERVERS_FIRST,
+        Order.SERVERS_FIRST: Order.CLIENTS_FIRST,
+        Order.TOGETHER: Order.TOGETHER,
+    }
+    waves = [
+        wave
+        for tier in order.tiers(scope, [r.workload for r in restarts], backwards[settings.order])
+        for wave in restart.waves(
+            scope, [by_ref[w.ref] for w in tier], settings, Outcome(meshed=True), settings.wave_size
+        )
+    ]
+    return (*([Wave(released)] if released else []), *waves)
 
 
 def _tighten_waves(scope: Scope, callers: list[Step], strict: list[Step], settings: Settings) -> tuple[Wave, ...]:
@@ -182,7 +209,9 @@ def _tighten_waves(scope: Scope, callers: list[Step], strict: list[Step], settin
             Await(Check.AUTHZ, f"the servers' proxies enforce {', '.join(policies)} again", policies, {}, deadline)
         )
     second: tuple[Await, ...] = ()
-    spaces = tuple(sorted({s.target.namespace for s in strict if s.action is not Action.RELEASE}))
+    edited = {s.target.namespace for s in strict if s.action is not Action.RELEASE}
+    mesh_wide = scope.mesh.root_namespace in edited
+    spaces = tuple(sorted({*scope.meshed_namespaces, *scope.namespaces} if mesh_wide else edited))
     if spaces:
         sentence = f"the proxies in {', '.join(spaces)} demand what the policies say"
         second = (Await(Check.INBOUND, sentence, spaces, {}, deadline),)
@@ -210,10 +239,12 @@ def _verified(scope: Scope, members: tuple[Workload, ...], written: list[Step]) 
     return (identical, *present, *traffic_awaits(scope))
 
 
-def _unserved(snapshot: Snapshot, enrol: list[Step], members: tuple[Workload, ...]) -> list[Finding]:
+def _unserved(snapshot: Snapshot, steps: list[Step], members: tuple[Workload, ...]) -> list[Finding]:
     """Find workloads that would come back without a sidecar although everything is put back."""
     restored = []
-    for step in enrol:
+    for step in steps:
+        if step.action is not Action.CHANGE:
+            continue
         try:
             restored.append(changed_resource(snapshot.resources[step.target], step.changes))
         except FieldConflict:

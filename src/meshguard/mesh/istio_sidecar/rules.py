@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from meshguard.mesh.istio_sidecar import membership, names, sharing
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.leave import leave
+from meshguard.mesh.istio_sidecar.realign import realign
 from meshguard.mesh.istio_sidecar.rejoin import rejoin
 from meshguard.mesh.istio_sidecar.scope import Scope
-from meshguard.mesh.protocol import Consents, Draft, LeaveRequest, Settings, WorkloadStatus
+from meshguard.mesh.protocol import (
+    Consents,
+    Draft,
+    LeaveRequest,
+    Member,
+    RealignRequest,
+    Settings,
+    WorkloadStatus,
+)
 from meshguard.model.findings import Finding
+from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.snapshot import OpenRun, Snapshot
 
 
@@ -29,6 +39,15 @@ class IstioSidecar:
         if labels.get(names.NS_INJECTION) == "enabled" or names.REVISION in labels:
             return True
         return any(membership.is_meshed(p) for p in snapshot.pods if p.ref.namespace == namespace)
+
+    def members(self, snapshot: Snapshot) -> tuple[Member, ...]:
+        """Return every restartable workload with a pod that carries a sidecar, in order."""
+        meshed = Scope(snapshot, frozenset(snapshot.namespaces)).meshed_workloads
+        return tuple(
+            Member(ref, pods[0].labels, membership.revision_of(pods[0]))
+            for ref, pods in meshed.items()
+            if ref.kind in RESTARTABLE
+        )
 
     def status(self, snapshot: Snapshot, namespaces: Sequence[str]) -> tuple[WorkloadStatus, ...]:
         """Return one row for each workload of these namespaces, in order."""
@@ -62,8 +81,12 @@ class IstioSidecar:
 
     def leave(self, snapshot: Snapshot, request: LeaveRequest) -> Draft:
         """Plan the way out; see the module `leave`."""
-        planned_on = Scope(sharing.without_open_runs(snapshot), request.namespaces)
-        return leave(request, Scope(snapshot, request.namespaces), planned_on)
+        planned_on = Scope(sharing.without_open_runs(snapshot), request.namespaces, request.selection)
+        return leave(request, Scope(snapshot, request.namespaces, request.selection), planned_on)
+
+    def realign(self, snapshot: Snapshot, request: RealignRequest) -> Draft:
+        """Plan restarts of proxies that do not fit; see the module `realign`."""
+        return realign(Scope(snapshot, request.namespaces, request.selection), request)
 
     def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         """Plan the way back; see the module `rejoin`."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from meshguard.mesh.istio_sidecar import hosts, membership
 from meshguard.mesh.istio_sidecar.authorization import Identity
+from meshguard.mesh.istio_sidecar.capacity import Capacity, bound_to_its_place
 from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, client_of
 from meshguard.mesh.istio_sidecar.membership import Memberships
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig, mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import PeerPolicies
 from meshguard.mesh.istio_sidecar.reach import Reach
+from meshguard.mesh.protocol import Selection
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import Snapshot
@@ -39,6 +41,57 @@ class Scope:
 
     snapshot: Snapshot
     namespaces: frozenset[str]
+    selection: Selection = field(default_factory=Selection)
+
+    def covers(self, ref: Ref) -> bool:
+        """Tell whether a workload is meant: in the namespaces, chosen where a choice was made, not excluded."""
+        chosen = self._chosen.get(ref.namespace)
+        return (
+            ref.namespace in self.namespaces
+            and (chosen is None or ref in chosen)
+            and ref not in self.selection.excluded
+        )
+
+    @cached_property
+    def _chosen(self) -> Mapping[str, frozenset[Ref]]:
+        spaces = {ref.namespace for ref in self.selection.chosen}
+        return {name: frozenset(r for r in self.selection.chosen if r.namespace == name) for name in spaces}
+
+    @cached_property
+    def kept(self) -> Mapping[Ref, str]:
+        """Workloads of the scope's namespaces that stay in the mesh, each with its reason."""
+        gateways = {
+            w.ref: "its template needs injection; the others of its namespace leave by their pod label"
+            for w in self._covered
+            if self._stays_for_injection(w)
+        }
+        return {**self.selection.excluded, **gateways}
+
+    def _stays_for_injection(self, workload: Workload) -> bool:
+        """A gateway among others is left alone; one that was asked for by name, or that is alone, is a finding."""
+        if not membership.needs_injection(workload) or workload.ref in self.selection.chosen:
+            return False
+        return any(
+            w.ref in self.meshed_workloads and not membership.needs_injection(w)
+            for w in self._covered
+            if w.ref.namespace == workload.ref.namespace
+        )
+
+    @cached_property
+    def partial(self) -> frozenset[str]:
+        """Namespaces whose label must stay as it is: only some of their workloads leave."""
+        some = {*self._chosen, *(ref.namespace for ref in self.kept)} & self.namespaces
+        return self.namespaces if self.selection.by_label else frozenset(some)
+
+    @cached_property
+    def labelled(self) -> tuple[Workload, ...]:
+        """The workloads that leave by the label of their pod template."""
+        return tuple(w for w in self.leaving if w.ref.namespace in self.partial)
+
+    @cached_property
+    def switched(self) -> tuple[str, ...]:
+        """The namespaces that leave by their own label."""
+        return tuple(sorted({w.ref.namespace for w in self.leaving} - self.partial))
 
     @cached_property
     def mesh(self) -> MeshConfig:
@@ -102,23 +155,55 @@ class Scope:
         return tuple(servers[ref] for ref in sorted(servers))
 
     @cached_property
+    def _covered(self) -> tuple[Workload, ...]:
+        members = (w for w in self.snapshot.workloads if w.ref.kind in RESTARTABLE and self.covers(w.ref))
+        return tuple(sorted(members, key=lambda w: w.ref))
+
+    @cached_property
     def candidates(self) -> tuple[Workload, ...]:
         """The workloads of the scope that a restart can take out, meshed or not."""
-        return tuple(
-            sorted(
-                (
-                    w
-                    for w in self.snapshot.workloads
-                    if w.ref.namespace in self.namespaces and w.ref.kind in RESTARTABLE
-                ),
-                key=lambda w: w.ref,
-            )
-        )
+        return tuple(w for w in self._covered if w.ref not in self.kept)
 
     @cached_property
     def leaving(self) -> tuple[Workload, ...]:
         """The workloads that will be restarted without a sidecar."""
         return tuple(w for w in self.candidates if w.ref in self.meshed_workloads)
+
+    @cached_property
+    def without_room(self) -> Mapping[Ref, str]:
+        """Leaving workloads that cannot start a pod before they stop one, each with the reason."""
+        return {**self.no_room, **self.bound}
+
+    @cached_property
+    def no_room(self) -> Mapping[Ref, str]:
+        """Leaving workloads for whose extra pods no node or quota has room, each with the reason."""
+        return Capacity(self.snapshot).without_room(self.leaving)
+
+    @cached_property
+    def bound(self) -> Mapping[Ref, str]:
+        """Leaving workloads whose next pod may have to wait for a volume or a port of the old one."""
+        bound = {w.ref: bound_to_its_place(self.snapshot, w) for w in self.leaving}
+        return {ref: why for ref, why in bound.items() if why}
+
+    @cached_property
+    def called(self) -> tuple[Server, ...]:
+        """The servers that a pod of the scope may call: all that its proxies know of.
+
+        A proxy that a Sidecar object keeps from knowing a host sends plaintext there, which STRICT refuses already:
+        for such a call there is nothing to keep alive.
+        """
+        callers = {(w.ref.namespace, frozenset(w.template_labels.items())) for w in self.leaving}
+        if any(self.reach.sidecar_of(namespace, dict(labels)) is None for namespace, labels in callers):
+            return self.servers
+        known = [
+            host
+            for host in hosts.mesh_hosts(self.snapshot)
+            if any(self.reach.knows(namespace, dict(labels), host) for namespace, labels in callers)
+        ]
+        own = {w.ref for w in self.leaving}
+        return tuple(
+            s for s in self.servers if s.workload in own or any(h.selects(s.namespace, s.labels) for h in known)
+        )
 
     @cached_property
     def leaving_identities(self) -> tuple[Identity, ...]:
@@ -145,7 +230,7 @@ class Scope:
             for host in hosts.mesh_hosts(self.snapshot)
             if host.namespace in self.namespaces
             and (
-                host.origin.kind == "Service"
+                (host.origin.kind == "Service" and host.namespace not in self.partial)
                 or any(host.selects(w.ref.namespace, w.template_labels) for w in self.candidates)
             )
         )

@@ -11,6 +11,7 @@ from meshguard.model.codes.gitops import GITOPS_CODES
 from meshguard.model.codes.membership import MEMBERSHIP_CODES
 from meshguard.model.codes.policy import POLICY_CODES
 from meshguard.model.codes.rights import RIGHTS_CODES
+from meshguard.model.codes.strategy import STRATEGY_CODES
 from meshguard.model.codes.workload import WORKLOAD_CODES
 from meshguard.model.findings import Code
 
@@ -24,5 +25,6 @@ CODES: dict[str, Code] = {
         *CAPACITY_CODES,
         *GITOPS_CODES,
         *RIGHTS_CODES,
+        *STRATEGY_CODES,
     )
 }

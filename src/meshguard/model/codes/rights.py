@@ -14,4 +14,22 @@ RIGHTS_CODES = (
         "meshguard.yaml, protectedNamespaces",
         example="kube-system",
     ),
+    Code(
+        "MG702",
+        "what decides could not be read",
+        Severity.BLOCKS,
+        "A policy, a pod or a webhook that meshguard does not see can make the plan wrong.",
+        "Grant the right that is named (`meshguard rbac --for exit`).",
+        "meshguard, half-readable clusters",
+        example="PeerAuthentication: forbidden in the whole cluster",
+    ),
+    Code(
+        "MG703",
+        "something that informs could not be read",
+        Severity.TELLS,
+        "The plan is right without it, but a cost or a hint may be missing.",
+        "Grant the right that is named if you want to know.",
+        "meshguard, half-readable clusters",
+        example="PodDisruptionBudget: forbidden in the whole cluster",
+    ),
 )

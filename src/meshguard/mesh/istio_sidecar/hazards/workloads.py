@@ -1,16 +1,18 @@
-"""Workload hazards: what a restart does to each kind of workload."""
+"""Workload hazards: what a restart does to each kind of workload, and what of it cannot be restarted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from meshguard.mesh.istio_sidecar import lifts, membership, names
+from meshguard.mesh.istio_sidecar.lifts import surge
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
 from meshguard.model.kinds import RESTARTABLE, RUN_TO_COMPLETION
-from meshguard.model.objects import Workload, dig
+from meshguard.model.objects import Pod, Workload, dig
 
 #: Why a restart cannot be graceful; each row is (words, test).
 INTERRUPTIONS: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
@@ -21,28 +23,17 @@ INTERRUPTIONS: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
     ),
     (
         "it has no room to surge and may lose all replicas",
-        lambda w: w.ref.kind == "Deployment" and _surge(w) == 0 and _count(w, "maxUnavailable", 1) >= w.replicas,
+        lambda w: w.ref.kind == "Deployment" and surge(w) == 0 and lifts.max_unavailable(w) >= w.replicas,
     ),
     (
         "it is a DaemonSet that stops its pod before it starts the next",
-        lambda w: w.ref.kind == "DaemonSet" and _surge(w) == 0,
+        lambda w: w.ref.kind == "DaemonSet" and surge(w) == 0,
     ),
     ("it uses a port of the node", lambda w: any(_host_ports(w))),
 )
-
-
-def _surge(workload: Workload) -> int:
-    default = 0 if workload.ref.kind == "DaemonSet" else 1
-    return _count(workload, "maxSurge", default)
-
-
-def _count(workload: Workload, key: str, default: int) -> int:
-    field = "strategy" if workload.ref.kind == "Deployment" else "updateStrategy"
-    value: Any = dig(workload.doc, "spec", field, "rollingUpdate", key, default=default)
-    if isinstance(value, str) and value.endswith("%"):
-        share = int(value[:-1]) * workload.replicas
-        return -(-share // 100) if key == "maxSurge" else share // 100
-    return int(value)
+#: Ports and words by which an application shows that it talks to its proxy.
+PROXY_WORDS = ("quitquitquit", "linkerd-await", ":15000", ":15020", ":15021", ":15090", "pilot-agent")
+PROXY_PORTS = frozenset({15000, 15020, 15021, 15090})
 
 
 def _host_ports(workload: Workload) -> Iterator[int]:
@@ -52,10 +43,14 @@ def _host_ports(workload: Workload) -> Iterator[int]:
                 yield int(port["hostPort"])
 
 
+def _accepted(workload: Workload, consents: Consents) -> bool:
+    return f"{workload.ref.namespace}/{workload.ref.name}" in consents.interruptions
+
+
 def interruptions(scope: Scope, consents: Consents) -> Iterator[Finding]:
     """Workloads whose restart leaves a moment without a ready pod."""
     for workload in scope.leaving:
-        accepted = f"{workload.ref.namespace}/{workload.ref.name}" in consents.interruptions
+        accepted = _accepted(workload, consents)
         for words, holds in INTERRUPTIONS:
             if holds(workload):
                 yield Finding(CODES["MG301"], workload.ref, words, accepted)
@@ -64,29 +59,163 @@ def interruptions(scope: Scope, consents: Consents) -> Iterator[Finding]:
             yield Finding(CODES["MG302"], workload.ref, "no container has a readinessProbe", accepted)
 
 
+#: Workloads that a change of their template does not renew, or that it would renew with more than a restart.
+OBSTACLES: tuple[tuple[str, Callable[[Workload], bool]], ...] = (
+    ("it is paused", lambda w: bool(dig(w.doc, "spec", "paused", default=False))),
+    (
+        "its partition or OnDelete holds a change back that a restart would let loose",
+        lambda w: _is_held(w) and _has_staged_change(w),
+    ),
+    ("its template lives in another object (workloadRef)", lambda w: "workloadRef" in w.spec),
+)
+
+
+def _is_held(workload: Workload) -> bool:
+    return lifts.renews_on_delete(workload) or bool(dig(workload.doc, *lifts.PARTITION, default=0))
+
+
+def _has_staged_change(workload: Workload) -> bool:
+    """A StatefulSet says which revision its pods have and which they shall have."""
+    current, update = (dig(workload.doc, "status", key) for key in ("currentRevision", "updateRevision"))
+    return current is not None and update is not None and current != update
+
+
 def cannot_restart(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Workloads that a template change does not renew."""
+    """Workloads that stay as they are whatever is done to their template."""
     for workload in scope.leaving:
-        strategy = dig(workload.doc, "spec", "updateStrategy", default={})
-        if dig(workload.doc, "spec", "paused", default=False):
-            yield Finding(CODES["MG303"], workload.ref, "it is paused")
-        elif strategy.get("type") == "OnDelete":
-            yield Finding(CODES["MG303"], workload.ref, "its update strategy is OnDelete")
-        elif dig(strategy, "rollingUpdate", "partition", default=0):
-            yield Finding(CODES["MG303"], workload.ref, "its update strategy has a partition")
+        for words, holds in OBSTACLES:
+            if holds(workload):
+                yield Finding(CODES["MG303"], workload.ref, words)
+
+
+def held_back(scope: Scope, consents: Consents) -> Iterator[Finding]:
+    """Sets whose update strategy keeps old pods; with consent the plan gets round it and gives it back."""
+    for workload in scope.leaving:
+        accepted = _accepted(workload, consents)
+        if lifts.renews_on_delete(workload):
+            words = "its update strategy is OnDelete: the plan deletes its pods, a tenth at a time"
+            yield Finding(CODES["MG306"], workload.ref, words, accepted)
+        elif _is_held(workload):
+            words = "its update strategy has a partition: the plan sets it to 0 and puts it back after the restart"
+            yield Finding(CODES["MG306"], workload.ref, words, accepted)
+
+
+def waits_for_a_person(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Argo Rollouts that stop on their way until somebody promotes them."""
+    for workload in scope.leaving:
+        strategy = dig(workload.doc, "spec", "strategy", default={})
+        steps = dig(strategy, "canary", "steps", default=[])
+        if any("pause" in step and not dig(step, "pause", "duration") for step in steps):
+            yield Finding(CODES["MG307"], workload.ref, "its canary has a pause without an end")
+        if dig(strategy, "blueGreen", "autoPromotionEnabled", default=True) is False:
+            yield Finding(CODES["MG307"], workload.ref, "its blue-green strategy is not promoted by itself")
+
+
+def bound(scope: Scope, consents: Consents) -> Iterator[Finding]:
+    """Deployments whose next pod may have to wait for the volume of the one that it replaces."""
+    for workload in scope.leaving:
+        why = scope.bound.get(workload.ref)
+        if why and not any(_host_ports(workload)) and surge(workload) > 0:
+            yield Finding(
+                CODES["MG313"], workload.ref, f"{why}: the plan sets maxSurge to 0", _accepted(workload, consents)
+            )
 
 
 def left_alone(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Pods that run to completion, and pods that nobody restarts."""
     for ref, pods in scope.meshed_workloads.items():
-        if ref.namespace not in scope.namespaces or ref.kind in RESTARTABLE:
+        if not scope.covers(ref) or ref.kind in RESTARTABLE:
             continue
         code = CODES["MG304"] if ref.kind in RUN_TO_COMPLETION else CODES["MG305"]
         yield Finding(code, ref, f"{len(pods)} running pod(s) keep their sidecar")
 
 
+def no_pods(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Workloads that are scaled to zero, and CronJobs: nothing runs that could be seen to leave."""
+    for workload in sorted(scope.snapshot.workloads, key=lambda w: w.ref):
+        idle = workload.ref.kind in (*RESTARTABLE, "CronJob") and workload.replicas == 0
+        if idle and scope.covers(workload.ref) and not scope.snapshot.pods_of_workload.get(workload.ref):
+            yield Finding(CODES["MG308"], workload.ref, "nothing runs now")
+
+
+def disruption_budgets(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Budgets that a person may take for a brake on the restart."""
+    for budget in scope.snapshot.of_kind("PodDisruptionBudget"):
+        wanted: Mapping[str, str] = dig(budget.doc, "spec", "selector", "matchLabels", default={})
+        for workload in scope.leaving:
+            if workload.ref.namespace == budget.ref.namespace and wanted.items() <= workload.template_labels.items():
+                yield Finding(CODES["MG309"], budget.ref, f"it does not limit the restart of {workload.ref}")
+
+
+def autoscalers(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Autoscalers that count the proxy's use of processor and memory."""
+    leaving = {(w.ref.kind, w.ref.namespace, w.ref.name) for w in scope.leaving}
+    for scaler in scope.snapshot.of_kind("HorizontalPodAutoscaler"):
+        target = dig(scaler.doc, "spec", "scaleTargetRef", default={})
+        if (target.get("kind"), scaler.ref.namespace, target.get("name")) not in leaving:
+            continue
+        for metric in dig(scaler.doc, "spec", "metrics", default=[]):
+            container = dig(metric, "containerResource", "container")
+            if container == names.PROXY_CONTAINER:
+                yield Finding(CODES["MG311"], scaler.ref, f"it scales by the container {container}, which goes")
+            elif metric.get("type") == "Resource" and dig(metric, "resource", "target", "type") == "Utilization":
+                words = f"its {dig(metric, 'resource', 'name')} utilisation is over all containers, the proxy included"
+                yield Finding(CODES["MG310"], scaler.ref, words)
+
+
+def talks_to_its_proxy(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Applications that need an answer of their sidecar."""
+    for workload in scope.leaving:
+        found = sorted({word for c in workload.template_containers for word in _proxy_words(c)})
+        port = workload.template_annotations.get("prometheus.io/port", "")
+        if port.isdigit() and int(port) in PROXY_PORTS:
+            found.append(f"prometheus.io/port={port}")
+        if found:
+            yield Finding(CODES["MG312"], workload.ref, f"its template mentions {', '.join(found)}")
+
+
+def _proxy_words(container: Mapping[str, Any]) -> Iterator[str]:
+    text = " ".join(str(word) for key in ("command", "args") for word in container.get(key) or ())
+    text += str(container.get("lifecycle") or "")
+    yield from (word.removeprefix(":") for word in PROXY_WORDS if word in text)
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        for way in ("httpGet", "tcpSocket", "grpc"):
+            port = dig(container, probe, way, "port")
+            if port in PROXY_PORTS:
+                yield str(port)
+
+
+def failing_proxies(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Pods whose proxy is what keeps them from being ready."""
+    for workload in scope.leaving:
+        pods = scope.meshed_workloads[workload.ref]
+        failing = [pod for pod in pods if not _proxy_is_ready(pod)]
+        if failing:
+            native = any(membership.proxy_kind(pod) is membership.ProxyKind.NATIVE for pod in failing)
+            yield Finding(
+                CODES["MG314"],
+                workload.ref,
+                f"the {'native ' if native else ''}sidecar of {len(failing)} of {len(pods)} pods is not ready",
+            )
+
+
+def _proxy_is_ready(pod: Pod) -> bool:
+    statuses = [
+        status
+        for key in ("containerStatuses", "initContainerStatuses")
+        for status in dig(pod.doc, "status", key, default=[])
+        if status.get("name") == names.PROXY_CONTAINER
+    ]
+    return all(status.get("ready") for status in statuses)
+
+
 RULES = (
     interruptions,
     cannot_restart,
-    left_alone,
+    held_back,
+    waits_for_a_person,
+    bound,
+    disruption_budgets,
 )
+#: What is of interest only because the sidecar goes.
+EXIT_RULES = (left_alone, no_pods, autoscalers, talks_to_its_proxy, failing_proxies)

@@ -11,10 +11,13 @@ module: snapshot
 short_description: Plan a break-glass or its way back, and open the run
 description: Reads the cluster, plans, checks consents and rights, and opens the run. In check mode it only plans.
 options:
-  direction: {description: Which way., type: str, choices: [exit, restore], required: true}
+  direction: {description: Which way., type: str, choices: [exit, restore, realign], required: true}
   run: {description: A run that is open already., type: str, default: ""}
   context: {description: Context of the kubeconfig., type: str, default: ""}
   namespaces: {description: The namespaces that leave., type: list, elements: str, default: []}
+  scope: {description: "What narrows the namespaces down or adds to them, as the options of `exit` write it.",
+          type: list, elements: str, default: []}
+  to_revision: {description: The revision that a realignment moves to., type: str, default: ""}
   of_run: {description: The run that a restore undoes., type: str, default: ""}
   accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str,
            default: []}
@@ -39,10 +42,12 @@ def main() -> None:
     listed = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={
-            "direction": {"type": "str", "choices": ["exit", "restore"], "required": True},
+            "direction": {"type": "str", "choices": ["exit", "restore", "realign"], "required": True},
             "run": text,
             "context": text,
             "namespaces": listed,
+            "scope": listed,
+            "to_revision": text,
             "of_run": text,
             "accept": listed,
             "reason": text,

@@ -1,0 +1,110 @@
+"""The control plane as far as a plan depends on it: is one istiod alive, who is it, how could one be brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from meshguard.mesh.istio_sidecar import names, webhooks
+from meshguard.model.objects import Pod, Resource, Workload, dig
+from meshguard.model.snapshot import Snapshot
+
+#: Groups whose objects a plan may have to edit.
+ISTIO_GROUPS = frozenset({"security.istio.io", "networking.istio.io"})
+_ISTIOD_KINDS = ("Deployment", "DaemonSet")
+
+
+def is_alive(snapshot: Snapshot) -> bool:
+    """True when at least one revision's istiod has a ready pod."""
+    services = {webhook.service for webhook in webhooks.injector_webhooks(snapshot)}
+    return bool(services & webhooks.ready_injectors(snapshot))
+
+
+def istiods(snapshot: Snapshot) -> tuple[Workload, ...]:
+    """Return the workloads behind the injectors' services."""
+    called = {webhook.service for webhook in webhooks.injector_webhooks(snapshot)}
+    selectors = [
+        (service.ref.namespace, selector)
+        for service in snapshot.of_kind("Service")
+        if (service.ref.namespace, service.ref.name) in called
+        and (selector := dig(service.doc, "spec", "selector", default={}))
+    ]
+    return tuple(
+        workload
+        for workload in sorted(snapshot.workloads, key=lambda w: w.ref)
+        if workload.ref.kind in _ISTIOD_KINDS
+        and any(
+            workload.ref.namespace == namespace and selector.items() <= workload.template_labels.items()
+            for namespace, selector in selectors
+        )
+    )
+
+
+def way_to_bring_one_back(snapshot: Snapshot) -> str:
+    """Say what keeps the istiods down, and the command that would bring the most promising one back."""
+    found = istiods(snapshot)
+    if not found:
+        return "no Deployment stands behind the injectors' services: install the revision that the webhooks name"
+    return "; ".join(_way_back(workload, snapshot.pods_of_workload.get(workload.ref, ())) for workload in found)
+
+
+def _way_back(workload: Workload, pods: Iterable[Pod]) -> str:
+    kubectl = f"kubectl -n {workload.ref.namespace}"
+    name = f"{workload.ref.kind.lower()}/{workload.ref.name}"
+    if workload.ref.kind != "DaemonSet" and workload.replicas == 0:
+        return f"{workload.ref} is scaled to 0: {kubectl} scale {name} --replicas=1"
+    reasons = sorted({reason for pod in pods if (reason := _trouble(pod))})
+    if "OOMKilled" in reasons:
+        return (
+            f"{workload.ref} runs out of memory: {kubectl} set resources {name} --limits=memory=... with more than "
+            f"it has now ({_memory_limit(workload)})"
+        )
+    told = f" ({', '.join(reasons)})" if reasons else ""
+    return f"{workload.ref} has no ready pod{told}: {kubectl} describe {name}, {kubectl} rollout restart {name}"
+
+
+def _trouble(pod: Pod) -> str:
+    for status in dig(pod.doc, "status", "containerStatuses", default=[]):
+        for state in ("state", "lastState"):
+            reason = dig(status, state, "terminated", "reason") or dig(status, state, "waiting", "reason")
+            if reason and not status.get("ready"):
+                return str(reason)
+    conditions = dig(pod.doc, "status", "conditions", default=[])
+    return next((str(c.get("reason")) for c in conditions if c.get("status") == "False" and c.get("reason")), "")
+
+
+def _memory_limit(workload: Workload) -> str:
+    limits = [dig(c, "resources", "limits", "memory") for c in workload.template_containers]
+    return str(next((limit for limit in limits if limit), "no limit of its own"))
+
+
+def deaf_validators(snapshot: Snapshot) -> tuple[Resource, ...]:
+    """Return validation webhooks that refuse every edit of an Istio policy, because nobody answers behind them."""
+    ready = {
+        (service.ref.namespace, service.ref.name)
+        for service in snapshot.of_kind("Service")
+        if webhooks.has_ready_pod(snapshot, service)
+    }
+    return tuple(
+        configuration
+        for configuration in snapshot.of_kind("ValidatingWebhookConfiguration")
+        if any(_refuses(webhook, ready) for webhook in dig(configuration.doc, "webhooks", default=[]))
+    )
+
+
+def _refuses(webhook: Mapping[str, Any], ready: Collection[tuple[str, str]]) -> bool:
+    service = dig(webhook, "clientConfig", "service")
+    if service is None or webhook.get("failurePolicy", "Fail") != "Fail":
+        return False
+    groups = {group for rule in webhook.get("rules") or () for group in rule.get("apiGroups") or ()}
+    return bool(groups & ISTIO_GROUPS) and (service.get("namespace"), service.get("name")) not in ready
+
+
+def version_of_revision(snapshot: Snapshot, revision: str) -> str:
+    """Return the version of the revision's istiod, from its image's tag; "" where it has none that is a version."""
+    for workload in istiods(snapshot):
+        own = workload.template_labels.get(names.REVISION) or workload.labels.get(names.REVISION) or "default"
+        if own == revision:
+            for container in workload.template_containers:
+                return str(container.get("image", "")).rpartition(":")[2]
+    return ""
