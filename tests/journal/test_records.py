@@ -110,6 +110,21 @@ def test_an_open_run_holds_what_was_done_or_may_have_been_done() -> None:
     assert (run.owner, run.reason, run.namespaces) == ("sre@laptop", "mesh is down", ("shop-pay",))
 
 
+@pytest.mark.parametrize(
+    ("state", "held"), [(StepState.PLANNED, True), (StepState.INTENDED, True), (StepState.DONE, False)]
+)
+def test_what_a_run_changes_for_a_while_is_held_until_it_was_surely_taken_back(state: StepState, held: bool) -> None:
+    begins = Change(("spec", "strategy"), {"type": "Recreate"}, {"type": "RollingUpdate"})
+    plan = exit_plan()
+    steps = tuple(
+        Step(n, Action.CHANGE, LEDGER, "uid", "", "", (c,)) for n, c in (("1", begins), ("2", begins.inverse()))
+    )
+    waves = tuple(replace(plan.phases[0].waves[0], steps=(step,)) for step in steps)
+    whole = record(replace(plan, phases=(replace(plan.phases[0], waves=waves),)))
+    open_now = replace(whole, states={"1": StepState.DONE, "2": state}).to_open_run()
+    assert open_now.changes == ({LEDGER: (begins,)} if held else {})
+
+
 @pytest.mark.parametrize("state", [StepState.PLANNED, StepState.SKIPPED, StepState.CONFLICT])
 def test_what_was_not_done_is_not_held(state: StepState) -> None:
     assert open_runs(snapshot(record(states=dict.fromkeys("12345", state)))) == ()
