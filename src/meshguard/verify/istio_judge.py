@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar import destination_rules, hosts, membership, proofs
-from meshguard.mesh.istio_sidecar.client_tls import ClientSide, client_of
+from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, ClientTls, client_of
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig
 from meshguard.mesh.istio_sidecar.peer_authentication import EffectiveMode, PeerPolicies
 from meshguard.mesh.istio_sidecar.traffic import Watch
@@ -203,11 +203,19 @@ class IstioJudge:
         return tally(len(pods) - len(missing), len(pods), missing, (), "the pods' containers")
 
     async def _endpoints(self, awaited: Await) -> Verdict:
-        snapshot = await self._read("Pod", "Service", "PeerAuthentication")
+        snapshot = await self._read("Pod", "Service", "PeerAuthentication", "DestinationRule")
         expected = self._expected_endpoints(snapshot, awaited.subject)
         callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
         facts, unseen = await self._proxies(callers, ["endpoints"], awaited.subject)
-        missing = tuple(d for proxy in facts for d in proofs.endpoint_differences(proxy, expected))
+        by_ref, side = {pod.ref: pod for pod in callers}, ClientSide(snapshot, self._mesh)
+        wanted = [host for host in hosts.mesh_hosts(snapshot) if host.name in awaited.subject]
+        missing = tuple(
+            difference
+            for proxy in facts
+            for difference in proofs.endpoint_differences(
+                proxy, expected, _decreed(side, client_of(by_ref[proxy.pod]), wanted)
+            )
+        )
         late = len({difference.split()[0] for difference in missing})
         return tally(len(facts) - late, len(callers), missing, unseen, ENVOY)
 
@@ -251,6 +259,10 @@ class IstioJudge:
             else:
                 missing += _field_differences(ref, resource, awaited.expect["fields"][text])
         return tally(len(awaited.subject) - len(missing), len(awaited.subject), tuple(missing), (), KUBERNETES)
+
+
+def _decreed(side: ClientSide, client: Client, known: Iterable[hosts.MeshHost]) -> dict[str, ClientTls]:
+    return {key: tls for host in known for key, tls in side.towards(client, host).items()}
 
 
 def _hosts_of_rules(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from meshguard.mesh.istio_sidecar import hosts, names
 from meshguard.mesh.istio_sidecar.destination_rules import DestinationRules, MergedRule
@@ -26,7 +27,7 @@ from meshguard.mesh.istio_sidecar.traffic_policy import (
     settings_at,
     tls_mode,
 )
-from meshguard.model.objects import Pod
+from meshguard.model.objects import Pod, dig
 from meshguard.model.proxy import UpstreamTls
 from meshguard.model.snapshot import Snapshot
 
@@ -43,8 +44,13 @@ class Client:
 
 def client_of(pod: Pod) -> Client:
     """See a pod as a caller."""
-    proxies = [c for c in (*pod.containers, *pod.init_containers) if c.get("name") == names.PROXY_CONTAINER]
-    return Client(pod.ref.namespace, pod.labels, any("router" in (c.get("args") or ()) for c in proxies))
+    return Client(pod.ref.namespace, pod.labels, is_gateway(pod.spec))
+
+
+def is_gateway(pod_spec: Mapping[str, Any]) -> bool:
+    """True when the proxy of a pod with this specification runs as a gateway."""
+    containers = (*dig(pod_spec, "containers", default=[]), *dig(pod_spec, "initContainers", default=[]))
+    return any("router" in (c.get("args") or ()) for c in containers if c.get("name") == names.PROXY_CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _edits(planned_on: Scope, consents: Consents, ports: Sequence[relax.ServerFi
     return (
         *relax.permissive_edits(planned_on),
         *relax.server_first_edits(planned_on, ports),
-        *relax.destination_rule_edits(planned_on),
+        *relax.destination_rule_edits(planned_on, ports),
         *(relax.authorization_edits(lost_rules(planned_on)) if consents.authz_loss else ()),
     )
 

@@ -82,14 +82,24 @@ def expected_endpoints(
     return out
 
 
-def endpoint_differences(facts: ProxyFacts, expected: Mapping[str, frozenset[tuple[str, bool]]]) -> tuple[str, ...]:
-    """Compare the endpoints that a caller's proxy has with the pods that serve now."""
+def endpoint_differences(
+    facts: ProxyFacts,
+    expected: Mapping[str, frozenset[tuple[str, bool]]],
+    decreed: Mapping[str, ClientTls] | None = None,
+) -> tuple[str, ...]:
+    """Compare the endpoints that a caller's proxy has with the pods that serve now.
+
+    Marks do not count where `decreed` says that a rule of the caller decides about TLS, whatever the pods are.
+    """
     wrong = []
     for key, wanted in sorted(expected.items()):
         known: tuple[Endpoint, ...] | None = (facts.endpoints or {}).get(key)
         if known is None:
             continue
-        has = {(e.address, e.tls) for e in known}
+        rule = (decreed or {}).get(key)
+        has = frozenset((e.address, e.tls) for e in known)
+        if rule is not None and (rule.mode or rule.marked):
+            wanted, has = (frozenset((address, False) for address, _ in side) for side in (wanted, has))
         late = sorted(address for address, _ in wanted - has)
         stale = sorted(address for address, _ in has - wanted)
         if late:

@@ -7,7 +7,7 @@ decides precedence; one is created only at a scope that holds none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,13 @@ class ServerFirstPort:
 
 
 def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
-    """Return the PeerAuthentication edits after which every server that the scope may call takes plaintext."""
+    """Return the PeerAuthentication edits after which every server that the scope may call takes plaintext.
+
+    Servers in the root namespace get none of their own: there is no scope below the mesh's for them.
+    """
     mesh_wide = _mesh_edits(scope)
     edits: list[Edit] = list(mesh_wide)
-    for namespace in sorted({server.namespace for server in scope.called}):
+    for namespace in sorted({server.namespace for server in scope.called} - {scope.mesh.root_namespace}):
         servers = [server for server in scope.called if server.namespace == namespace]
         if any(_inherits_strict(scope, server) for server in servers) and not (
             mesh_wide and _says_nothing(scope, namespace)
@@ -174,11 +177,15 @@ def _port_edit(scope: Scope, workload: Ref, numbers: list[int]) -> Edit:
     return Edit(ref, "", sentence, why, manifest=_manifest(ref, spec))
 
 
-def mesh_tls_rules(scope: Scope) -> Mapping[Ref, tuple[str, ...]]:
-    """Return the DestinationRules by which a caller sends mutual TLS to a host of the scope, whatever serves it."""
+def mesh_tls_rules(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> Mapping[Ref, tuple[str, ...]]:
+    """Return the DestinationRules by which a caller sends mutual TLS where it cannot be read any more, with the hosts.
+
+    That is to hosts of the scope, and to servers elsewhere whose `ports` are served without it meanwhile.
+    """
     found: dict[Ref, set[str]] = {}
+    concerned = (*scope.hosts, *_hosts_of(scope, {port.workload for port in ports}))
     for client in scope.clients:
-        for host in scope.hosts:
+        for host in concerned:
             rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
             if rule is None or not scope.reach.knows(client.namespace, client.labels, host):
                 continue
@@ -189,15 +196,25 @@ def mesh_tls_rules(scope: Scope) -> Mapping[Ref, tuple[str, ...]]:
     return {ref: tuple(sorted(found[ref])) for ref in sorted(found)}
 
 
-def relaxed_rules(scope: Scope) -> tls_relaxation.Relaxed:
+def _hosts_of(scope: Scope, workloads: Collection[Ref]) -> list[hosts.MeshHost]:
+    servers = [server for server in scope.servers if server.workload in workloads]
+    return [
+        host
+        for host in hosts.mesh_hosts(scope.snapshot)
+        if host not in scope.hosts and any(host.selects(server.namespace, server.labels) for server in servers)
+    ]
+
+
+def relaxed_rules(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> tls_relaxation.Relaxed:
     """Return the edits of those rules, and which of them have none."""
-    rules = [scope.snapshot.resources[ref] for ref in mesh_tls_rules(scope)]
+    rules = [scope.snapshot.resources[ref] for ref in mesh_tls_rules(scope, ports)]
     return tls_relaxation.relax(scope.snapshot, scope.mesh, rules)
 
 
-def destination_rule_edits(scope: Scope) -> tuple[Edit, ...]:
-    """Return the edits that drop ISTIO_MUTUAL from every rule in effect for a host of the scope."""
-    relaxed, concerned = relaxed_rules(scope), mesh_tls_rules(scope)
+def destination_rule_edits(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> tuple[Edit, ...]:
+    """Return the edits that drop ISTIO_MUTUAL from every rule that would encrypt where nobody can read it."""
+    interrupted = tuple(ports)
+    relaxed, concerned = relaxed_rules(scope, interrupted), mesh_tls_rules(scope, interrupted)
     return tuple(
         Edit(
             ref,

@@ -210,4 +210,13 @@ POLICY_CODES = (
         "Istio reference, EnvoyFilter SIDECAR_OUTBOUND",
         example="EnvoyFilter shop-web/trace adds a header to outgoing requests",
     ),
+    Code(
+        "MG223",
+        "a server in the root namespace cannot take plaintext on its own",
+        Severity.WARNS,
+        "A PeerAuthentication there is the mesh's, and one with a selector is ignored: callers that leave are refused.",
+        "Move the server to a namespace of its own, or make sure that nobody who leaves calls it.",
+        "pilot/pkg/security/authn/policy_applier.go (ComposePeerAuthentication)",
+        example="Deployment istio-system/auth-server has a sidecar and the mesh is STRICT",
+    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from meshguard.mesh.istio_sidecar import authorization, relax
+from meshguard.mesh.istio_sidecar.client_tls import is_gateway
 from meshguard.mesh.istio_sidecar.hazards import callers
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
@@ -104,7 +105,18 @@ def rules_that_stand_fast(scope: Scope, _: Consents) -> Iterator[Finding]:
         yield Finding(CODES["MG209"], ref, why)
 
 
+def servers_in_the_root_namespace(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Servers that could take plaintext only if the whole mesh did."""
+    if not scope.leaving or scope.selection.whole_mesh:
+        return
+    for server in scope.called:
+        strict = scope.peers.effective(server.namespace, server.labels).strict_somewhere
+        if server.namespace == scope.mesh.root_namespace and strict and not is_gateway(server.pod_spec):
+            yield Finding(CODES["MG223"], server.workload, f"it is STRICT and lives in {server.namespace}")
+
+
 RULES = (
+    servers_in_the_root_namespace,
     authorization_losses,
     fails_open,
     explicit_tls_without_auto,
