@@ -135,7 +135,7 @@ def run_go_build(folder: Path, arguments: Sequence[str], title: str, progress: P
     began = last_line = time.monotonic()
     progress.say(f"building {title}; nothing in the cache fits ...")
     temporary = cache_root() / "tmp"
-    temporary.mkdir(exist_ok=True)
+    temporary.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         ["nice", "-n", "10", str(toolchain.go()), "build", "-v", "-trimpath", *arguments],
         cwd=folder,

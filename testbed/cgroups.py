@@ -48,11 +48,12 @@ def enter(folders: list[Path]) -> None:
 
 
 def make_room_in_own_root() -> None:
-    """Move the calling process, the first one in its cgroup namespace, out of the way of the pods' cgroups.
+    """Move the calling process, the first one in its cgroup namespace, into a cgroup beside the pods'.
 
-    In version 2 a cgroup that hands controllers on to its children may hold no process itself.
+    The processes of the control plane then weigh together what one process weighs, half of what all pods weigh, and
+    cannot starve what is measured. In version 2 it is a rule besides: a cgroup with children may hold no process.
     """
-    root = _version_2_root()
+    root = _version_2_root() or _mounts().get("cpu")
     if root:
         (root / "daemons").mkdir()
         (root / "daemons" / "cgroup.procs").write_text("0")
