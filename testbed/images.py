@@ -5,6 +5,7 @@ An image is a ``docker save`` archive of one layer. It is rebuilt only when a fi
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -125,13 +126,16 @@ def _proxy(name: str, agent: Path, envoy_version: str) -> Image:
     )
 
 
-def _libraries(file: Path) -> set[str]:
-    """Return the shared libraries that a program loads; none for a static one or a text."""
+@functools.cache
+def _libraries(file: Path) -> frozenset[str]:
+    """Return the shared libraries that a program loads; none for a static one, a text, or a plug-in of a program."""
+    if file.suffix == ".so":
+        return frozenset()
     with file.open("rb") as content:
         if content.read(4) != b"\x7fELF":
-            return set()
+            return frozenset()
     listed = subprocess.run(["ldd", str(file)], capture_output=True, text=True).stdout
-    return set(re.findall(r"(/\S+\.so\S*)", listed))
+    return frozenset(re.findall(r"(/\S+\.so\S*)", listed))
 
 
 def _build(image: Image, archive: Path) -> None:
