@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshguard.clock import WallClock
 from meshguard.config import Config
+from meshguard.consent import EditsRefused
 from meshguard.engine.execute import Executor, Limits
 from meshguard.engine.outcome import Outcome
 from meshguard.engine.preview import ObjectDiff, preview
@@ -28,17 +29,18 @@ from meshguard.journal.rundir import RunDir, runs_folder
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
+from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
 from meshguard.mesh.protocol import Caps, Consents, LeaveRequest, Mesh, Order, RealignRequest, Settings, WorkloadStatus
 from meshguard.model.kinds import KINDS, RESTARTABLE
 from meshguard.model.objects import Ref
-from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Plan
+from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Plan, Wave
 from meshguard.model.scopes import Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_realign, plan_restore
-from meshguard.plan.scopes import resolve
 from meshguard.plan.gate import Gate, gated
+from meshguard.plan.scopes import resolve
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
 from meshguard.verify.seen import as_seen
@@ -236,7 +238,14 @@ def person(target: Target) -> str:
 
 
 async def begin(opened: Session, plan: Plan, reason: str) -> RunDir:
-    """Open a run: its folder, its journal and its record in the cluster. Raises JournalError or ClusterError."""
+    """Open a run: its folder, its journal and its record in the cluster.
+
+    Before that every policy edit of the plan is shown to the API server and the webhooks behind it, as a dry run: an
+    edit that istiod's validation rejects must not be met halfway. Raises EditsRefused, JournalError or ClusterError.
+    """
+    refused = [(diff.object, diff.problem) for diff in await preview_policies(opened, plan) if diff.problem]
+    if refused:
+        raise EditsRefused(refused)
     opening = Opening(person(opened.target), reason)
     return await open_run(plan, opening, opened.target.runs, ClusterRecords(opened.cluster), opened.clock)
 
@@ -275,6 +284,12 @@ async def _config_of(opened: Session) -> Snapshot:
 
 def _judge(opened: Session, snapshot: Snapshot) -> IstioJudge:
     return IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(snapshot), opened.measurements)
+
+
+async def preview_policies(opened: Session, plan: Plan) -> tuple[ObjectDiff, ...]:
+    """Say what the plan would make of policies, by dry run. Raises ClusterError."""
+    edits = tuple(step for step in plan.steps if step.target.kind in SHARED_KINDS)
+    return await preview(opened.cluster, Phase("policies", "Edit policies", (Wave(edits),)), "preflight")
 
 
 async def preview_phase(opened: Session, plan: Plan, phase: str) -> tuple[ObjectDiff, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from meshguard.mesh.protocol import Consents
 from meshguard.model.findings import Finding
+from meshguard.model.objects import Ref
 from meshguard.model.plan import Plan
 
 #: Consents without a value, and the fields of Consents that they set.
@@ -20,6 +21,14 @@ _FLAGS = {
 
 class ConsentError(Exception):
     """Consent, a right or a reason is missing; nothing was changed."""
+
+
+class EditsRefused(ConsentError):
+    """The API server, or a webhook behind it, would not take an edit of the plan."""
+
+    def __init__(self, refused: Iterable[tuple[Ref, str]]) -> None:
+        listed = "; ".join(f"{ref}: {why}" for ref, why in refused)
+        super().__init__(f"a dry run of the policy edits was refused, nothing was changed: {listed}")
 
 
 class Blocked(ConsentError):

@@ -1,6 +1,6 @@
 """Which TLS mode is effective? What the rules compute against what istiod really sends, read from the Envoys.
 
-    python -m testbed.proofs.policies        (QUICK=1: 30 policy sets instead of 210)
+    python -m testbed.proofs.policies        (QUICK=1: 30 policy sets instead of 204)
 
 A policy set is what is in force for one server at one time: PeerAuthentications at namespace, workload and port
 level under a STRICT mesh, and DestinationRules of every namespace at host, port and subset level. Compared are, for
@@ -39,7 +39,7 @@ from testbed.proofs.policy_sets import Key, Manifest, PolicySets, key_of, marker
 from testbed.proofs.record import Proof, is_quick
 
 SEED = int(os.environ.get("SEED", "20261101"))
-SETS, QUICK_SETS = 210, 30
+SETS, QUICK_SETS = 204, 30
 CONVERGE_DEADLINE_S = 60.0
 LOOK_EVERY_S = 0.3
 PROXY_DEADLINE_S = 20.0

@@ -39,6 +39,7 @@ def of_error(error: BaseException) -> Exit | None:
         (build.NotInMesh, Exit.NOT_IN_MESH),
         (build.PlanError, Exit.REFUSED),
         (consent.Blocked, Exit.BLOCKED),
+        (consent.EditsRefused, Exit.BLOCKED),
         (StalePlan, Exit.BLOCKED),
         (ForeignPlan, Exit.REFUSED),
         (consent.ConsentError, Exit.REFUSED),
