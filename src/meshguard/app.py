@@ -18,6 +18,7 @@ from meshguard.clock import WallClock
 from meshguard.config import Config
 from meshguard.consent import EditsRefused
 from meshguard.engine.execute import Executor, Limits
+from meshguard.engine.identity import fingerprints_of
 from meshguard.engine.outcome import Outcome
 from meshguard.engine.preview import ObjectDiff, preview
 from meshguard.engine.start import Opening, open_run
@@ -215,7 +216,8 @@ def rights_for(plan: Plan) -> set[tuple[str, str, str]]:
         if step.action in verbs
     }
     rights |= {("list", KINDS[kind].resource, "") for kind in READ_KINDS}
-    rights |= {(verb, "configmaps", "meshguard-system") for verb in ("create", "update", "list")}
+    rights |= {(verb, "configmaps", "meshguard-system") for verb in ("create", "patch", "list")}
+    rights |= {(verb, "namespaces", "") for verb in ("create", "patch")}
     restarted = {Ref.parse(s).namespace for a in _awaits(plan, Check.INJECTION) for s in a.subject}
     rights |= {("create", "pods", namespace) for namespace in restarted}
     if list(_awaits(plan, Check.INBOUND)):
@@ -246,7 +248,8 @@ async def begin(opened: Session, plan: Plan, reason: str) -> RunDir:
     refused = [(diff.object, diff.problem) for diff in await preview_policies(opened, plan) if diff.problem]
     if refused:
         raise EditsRefused(refused)
-    opening = Opening(person(opened.target), reason)
+    fingerprints = fingerprints_of(plan, await opened.cluster.snapshot())
+    opening = Opening(person(opened.target), reason, fingerprints)
     return await open_run(plan, opening, opened.target.runs, ClusterRecords(opened.cluster), opened.clock)
 
 

@@ -70,3 +70,10 @@ def of_ending(result: str, cause: str) -> Exit:
     if result == Result.FAILED:
         return by_cause.get(Cause(cause), Exit.DEFECT)
     return by_result[Result(result)]
+
+
+def of_refusal(cause: str) -> Exit:
+    """Return the code of a phase that was refused before it began, by the cause that its module gave."""
+    from meshguard.engine.outcome import Cause
+
+    return {Cause.UNREACHABLE.value: Exit.UNREACHABLE, Cause.ORDER.value: Exit.USAGE}.get(cause, Exit.REFUSED)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import FrameType
@@ -18,7 +20,7 @@ from meshguard.app import Target
 from meshguard.cli import codes
 from meshguard.cli.follow import ProgressView
 from meshguard.clock import WallClock
-from meshguard.engine.progress import progress_of
+from meshguard.engine.progress import Watcher
 from meshguard.engine.stop import StopSignal
 from meshguard.journal import events
 from meshguard.journal.journal import read_entries
@@ -51,13 +53,13 @@ def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any]) 
     The first interrupt asks the run to stop at a safe point, a second one ends the playbook's own process group.
     """
     run = _Playbook(folder, playbook(direction), {**extravars, "run": folder.run})
-    view = ProgressView()
-    with _interrupts(run):
+    view, watcher, clock = ProgressView(), Watcher(folder.journal), WallClock()
+    with _interrupts_stop(run):
         thread = threading.Thread(target=run.start, daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(_LOOK_S)
-            view.show(progress_of(read_entries(folder.journal), WallClock().wall()))
+            view.show(watcher.look(clock.wall()))
     view.close()
     return _verdict(folder, run)
 
@@ -68,6 +70,8 @@ class _Playbook:
     def __init__(self, folder: RunDir, path: Path, extravars: Mapping[str, Any]) -> None:
         self.folder, self._path, self._extravars = folder, path, extravars
         self.cancelled = False
+        self.refusal: Mapping[str, Any] = {}
+        """What the module answered that failed, when it failed before the engine could write it down."""
         self.output = folder.path / "ansible"
 
     def start(self) -> None:
@@ -83,7 +87,13 @@ class _Playbook:
             envvars=ANSIBLE_SETTINGS,
             quiet=True,
             cancel_callback=lambda: self.cancelled,
+            event_handler=self._heard,
         )
+
+    def _heard(self, event: Mapping[str, Any]) -> bool:
+        if event.get("event") == "runner_on_failed":
+            self.refusal = event["event_data"]["res"]
+        return False
 
     def ask_to_stop(self) -> None:
         """Let the run stop at the next safe point."""
@@ -106,25 +116,23 @@ def show_what_would_change(direction: Direction, extravars: Mapping[str, Any]) -
     return subprocess.run(command, env={**os.environ, **ANSIBLE_SETTINGS}, check=False).returncode
 
 
-class _interrupts:  # noqa: N801 - reads as a statement where it is used
+@contextmanager
+def _interrupts_stop(run: _Playbook) -> Iterator[None]:
     """While it is entered, SIGINT asks the run to stop, and a second one ends the playbook."""
+    count = itertools.count(1)
 
-    def __init__(self, run: _Playbook) -> None:
-        self._run, self._count = run, 0
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        if next(count) > 1:
+            run.cancelled = True
+            return
+        run.ask_to_stop()
+        print("\nstopping at the next safe point; press Ctrl-C again to end at once", file=sys.stderr)
 
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGINT, self._interrupted)
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        self._count += 1
-        if self._count == 1:
-            self._run.ask_to_stop()
-            print("\nstopping at the next safe point; press Ctrl-C again to end at once", file=sys.stderr)
-        else:
-            self._run.cancelled = True
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _verdict(folder: RunDir, run: _Playbook) -> codes.Exit:
@@ -142,6 +150,9 @@ def _verdict(folder: RunDir, run: _Playbook) -> codes.Exit:
     if run.cancelled:
         print("ended at once; the journal tells how far the run came", file=sys.stderr)
         return codes.Exit.STOPPED
+    if "cause" in run.refusal:
+        print(run.refusal["msg"], file=sys.stderr)
+        return codes.of_refusal(run.refusal["cause"])
     print(f"the playbook ended before the run did: {_last_words(run.output)}", file=sys.stderr)
     return codes.Exit.DEFECT
 

@@ -15,7 +15,7 @@ from typing import Any
 from meshguard import app, config
 from meshguard.cluster.errors import ConfigError as ClusterConfigError
 from meshguard.consent import ConsentError, consents_from, settle
-from meshguard.engine.outcome import Outcome
+from meshguard.engine.outcome import Outcome, refused
 from meshguard.journal.errors import JournalError
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.scopes import asked_from
@@ -27,7 +27,16 @@ EXPECTED = (ClusterError, ClusterConfigError, PlanError, JournalError, ConsentEr
 
 
 class DoorError(Exception):
-    """The task fails; the message is for a person."""
+    """The task fails; the message is for a person, the cause (see engine.outcome.Cause) for a program."""
+
+    def __init__(self, sentence: str, cause: str = "") -> None:
+        super().__init__(sentence)
+        self.cause = cause
+
+
+def _door_error(error: Exception) -> DoorError:
+    cause = refused(error, "").cause.value if isinstance(error, ClusterError) else ""
+    return DoorError(str(error), cause)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
     try:
         return {**answer, **asyncio.run(_open(request, check=check))}
     except EXPECTED as error:
-        raise DoorError(str(error)) from error
+        raise _door_error(error) from error
 
 
 async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
@@ -106,9 +115,9 @@ def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str,
             return asyncio.run(_preview(target, str(opened.get("run", "")), plan, name))
         outcome = asyncio.run(app.run_phase(target, str(opened["run"]), name))
     except EXPECTED as error:
-        raise DoorError(str(error)) from error
+        raise _door_error(error) from error
     if not outcome.goes_on:
-        raise DoorError(_in_words(outcome))
+        raise DoorError(_in_words(outcome), outcome.cause.value)
     return {"changed": True, **outcome.to_json()}
 
 

@@ -37,7 +37,7 @@ def main() -> None:
     try:
         answer = run_phase(module.params["name"], module.params["opened"], check=module.check_mode)
     except DoorError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), cause=error.cause)
     module.exit_json(**answer)
 
 

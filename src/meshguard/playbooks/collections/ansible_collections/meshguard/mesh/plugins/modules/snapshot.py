@@ -59,7 +59,7 @@ def main() -> None:
     try:
         answer = open_run(SnapshotRequest(**module.params), check=module.check_mode)
     except DoorError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), cause=error.cause)
     module.exit_json(**answer)
 
 
