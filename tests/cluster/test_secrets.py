@@ -82,7 +82,8 @@ def test_of_istios_config_maps_only_what_decides_is_kept() -> None:
 
 
 def test_of_the_injector_only_its_policy_is_kept() -> None:
-    config = "policy: enabled\nneverInjectSelector:\n- matchLabels: {job: batch}\ntemplates:\n  sidecar: big\n"
+    config = "policy: enabled\nneverInjectSelector:\n- matchLabels: {job: batch}\naliases: {both: [sidecar, own]}\n"
+    config += "templates:\n  sidecar: 'name: istio-proxy, big'\n  own: small\n"
     doc = {
         "metadata": {"name": "istio-sidecar-injector", "namespace": "istio-system"},
         "data": {"config": config, "values": SECRET},
@@ -91,7 +92,7 @@ def test_of_the_injector_only_its_policy_is_kept() -> None:
         "policy": "enabled",
         "alwaysInjectSelector": None,
         "neverInjectSelector": [{"matchLabels": {"job": "batch"}}],
-        "templateNames": ["sidecar"],
+        "templates": {"sidecar": 1, "own": 0, "both": 1},
     }
 
 

@@ -200,11 +200,18 @@ def test_the_first_step_of_istiod_with_an_answer_decides(
     [("sidecar", Due.INJECTED), ("sidecar, mine", Due.INJECTED), ("missing", Due.REFUSED), ("", Due.REFUSED)],
 )
 def test_istiod_refuses_a_pod_that_asks_for_a_template_it_does_not_have(asked: str, outcome: Due) -> None:
-    world = cluster(settings(templateNames=["sidecar", "mine"]))
+    world = cluster(settings(templates={"sidecar": 1, "mine": 0}))
     said = answer(world, {NS: "enabled"}, {}, {"inject.istio.io/templates": asked})
     assert said.due is outcome
     if outcome is Due.REFUSED:
         assert said.rows == ("namespace", "unknown template")
+
+
+def test_two_templates_with_a_proxy_each_work_with_classic_sidecars_only() -> None:
+    world = cluster(settings(templates={"sidecar": 1, "grpc-agent": 1}))
+    asked = {"inject.istio.io/templates": "sidecar, grpc-agent"}
+    assert answer(world, {NS: "enabled"}, {}, asked).due is Due.UNKNOWN
+    assert answer(world, {NS: "enabled"}, {INJECT: "false"}, asked).due is Due.NOT_INJECTED
 
 
 def test_settings_that_cannot_be_read_are_those_of_the_charts() -> None:

@@ -19,10 +19,10 @@ from tests.rules.test_membership import INJECT, NS, REV, revision_webhook, setti
 AMBIENT = {"istio.io/dataplane-mode": "ambient"}
 
 
-def world(*objects: Resource, alive: bool = True, **labels: str) -> World:
-    made = World().namespace("istio-system").add(injector(), settings(templateNames=["sidecar"]), *objects)
+def world(*objects: Resource, alive: bool = True, labels: Mapping[str, str] | None = None) -> World:
+    made = World().namespace("istio-system").add(injector(), settings(templates={"sidecar": 1}), *objects)
     made.deployment("istio-system", "istiod", port=15017, meshed=False, replicas=2 if alive else 0)
-    return made.namespace("shop", **(labels or {NS: "enabled"}))
+    return made.namespace("shop", **({NS: "enabled"} if labels is None else labels))
 
 
 def found(made: World, *runs: OpenRun) -> list[Finding]:
@@ -55,7 +55,7 @@ def test_templates_that_make_a_restart_come_out_otherwise(expected: str, parts: 
 
 
 def test_a_namespace_that_falls_into_ambient() -> None:
-    assert codes(world(**{NS: "enabled", **AMBIENT}).deployment("shop", "cart")) == [("MG106", SHOP)]
+    assert codes(world(labels={NS: "enabled", **AMBIENT}).deployment("shop", "cart")) == [("MG106", SHOP)]
 
 
 def test_pods_that_the_next_restart_would_change() -> None:
@@ -64,7 +64,7 @@ def test_pods_that_the_next_restart_would_change() -> None:
 
 
 def test_pods_that_would_not_get_their_sidecar_back() -> None:
-    assert codes(world(other="label").deployment("shop", "cart")) == [("MG101", CART), ("MG402", CART)]
+    assert codes(world(labels={}).deployment("shop", "cart")) == [("MG101", CART), ("MG402", CART)]
 
 
 def test_pods_that_are_refused_at_present() -> None:
@@ -75,7 +75,7 @@ def test_pods_that_are_refused_at_present() -> None:
 
 def test_a_revision_that_nobody_serves_is_named_with_those_that_are() -> None:
     finding = next(
-        f for f in found(world(**{REV: "1-26"}).deployment("shop", "cart", meshed=False)) if f.code.id == "MG107"
+        f for f in found(world(labels={REV: "1-26"}).deployment("shop", "cart", meshed=False)) if f.code.id == "MG107"
     )
     assert (str(finding.object), finding.detail) == (CART, "it asks for istio.io/rev=1-26; served: default")
 
@@ -89,12 +89,12 @@ def test_an_injector_that_does_not_heed_the_switch_blocks() -> None:
 
 def test_match_conditions_are_reported() -> None:
     conditional = revision_webhook("canary", matchConditions=[{"name": "x", "expression": "false"}])
-    assert ("MG110", CART) in codes(world(conditional, **{REV: "canary"}).deployment("shop", "cart"))
+    assert ("MG110", CART) in codes(world(conditional, labels={REV: "canary"}).deployment("shop", "cart"))
 
 
 def test_two_injectors_on_one_pod_are_reported() -> None:
     second = revision_webhook("1-28", tag="default", name="z-last")
-    made = world(second, **{REV: "default"}).deployment("shop", "cart")
+    made = world(second, labels={REV: "default"}).deployment("shop", "cart")
     finding = next(f for f in found(made) if f.code.id == "MG111")
     assert finding.detail == "it is selected by istio-sidecar-injector, z-last"
 
@@ -132,16 +132,16 @@ def test_an_annotation_that_keeps_a_workload_out() -> None:
 
 
 def test_a_namespace_label_that_is_ignored() -> None:
-    assert codes(world(**{NS: "enabled", REV: "canary"}).deployment("shop", "cart")) == [("MG115", SHOP)]
+    assert codes(world(labels={NS: "enabled", REV: "canary"}).deployment("shop", "cart")) == [("MG115", SHOP)]
 
 
 def test_an_injector_whose_settings_nobody_can_read() -> None:
-    made = world(revision_webhook("far"), **{REV: "far"}).deployment("shop", "cart")
+    made = world(revision_webhook("far"), labels={REV: "far"}).deployment("shop", "cart")
     assert codes(made) == [("MG116", "MutatingWebhookConfiguration istio-far")]
 
 
 def test_a_workload_that_a_run_took_out_names_the_run() -> None:
     cart = Ref("Deployment", "shop", "cart")
     run = OpenRun("20261101-030000-abcd", "me", "storm", "2026-11-01T03:00:00Z", ("shop",), {cart: ()})
-    made = world(**{NS: "disabled"}).deployment("shop", "cart", meshed=False)
+    made = world(labels={NS: "disabled"}).deployment("shop", "cart", meshed=False)
     assert [f.detail for f in found(made, run)] == ["already out of the mesh by run 20261101-030000-abcd"]

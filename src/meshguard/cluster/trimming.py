@@ -77,9 +77,14 @@ def _trim_config_map(doc: dict[str, Any]) -> None:
     if "config" in data and "values" in data:
         injector = _mapping(data["config"])
         doc["injector"] = {key: injector.get(key) for key in _INJECTOR_POLICY}
-        doc["injector"]["templateNames"] = sorted(
-            {*(injector.get("templates") or ()), *(injector.get("aliases") or ())}
-        )
+        doc["injector"]["templates"] = _proxies_by_template(injector)
+
+
+def _proxies_by_template(injector: Mapping[str, Any]) -> dict[str, int]:
+    """Return each name that a pod may ask for, aliases included, and how often that brings a proxy's container."""
+    own = {name: int("name: istio-proxy" in str(text)) for name, text in (injector.get("templates") or {}).items()}
+    aliases = injector.get("aliases") or {}
+    return own | {name: sum(own.get(part, 0) for part in parts) for name, parts in aliases.items()}
 
 
 _INJECTOR_POLICY = ("policy", "alwaysInjectSelector", "neverInjectSelector")

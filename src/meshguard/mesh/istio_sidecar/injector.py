@@ -45,8 +45,8 @@ class InjectorConfig:
     policy: str = "enabled"
     never: Sequence[Mapping[str, Any]] = ()
     always: Sequence[Mapping[str, Any]] = ()
-    templates: frozenset[str] | None = None
-    """The names that a pod may ask for, aliases included; None where they are not known."""
+    templates: Mapping[str, int] | None = None
+    """The names that a pod may ask for and how many proxies each brings; None where they are not known."""
     known: bool = False
     """Read from the cluster, not assumed."""
 
@@ -58,12 +58,11 @@ def injector_config(snapshot: Snapshot, webhook: InjectorWebhook) -> InjectorCon
     if found is None or "injector" not in found.doc:
         return InjectorConfig()
     config = found.doc["injector"]
-    names_known = config.get("templateNames")
     return InjectorConfig(
         str(config.get("policy") or ""),
         tuple(config.get("neverInjectSelector") or ()),
         tuple(config.get("alwaysInjectSelector") or ()),
-        None if names_known is None else frozenset(names_known),
+        config.get("templates"),
         known=True,
     )
 
@@ -124,12 +123,27 @@ INJECTOR_STEPS: tuple[Step, ...] = (
 )
 
 
+def asked_templates(candidate: Candidate) -> tuple[str, ...]:
+    """Return the templates that a pod asks for by name; none means the injector's default."""
+    asked = candidate.annotations.get(names.TEMPLATES_ANNOTATION)
+    return () if asked is None else tuple(part.strip() for part in asked.split(","))
+
+
 def unknown_templates(candidate: Candidate, config: InjectorConfig) -> tuple[str, ...]:
     """Name the templates that a pod asks for and the injector does not have; istiod refuses such a pod.
 
     Source: Istio, pkg/kube/inject/inject.go, RunTemplate and selectTemplates.
     """
-    asked = candidate.annotations.get(names.TEMPLATES_ANNOTATION)
-    if asked is None or config.templates is None:
+    if config.templates is None:
         return ()
-    return tuple(name for part in asked.split(",") if (name := part.strip()) not in config.templates)
+    return tuple(name for name in asked_templates(candidate) if name not in config.templates)
+
+
+def brings_two_proxies(candidate: Candidate, config: InjectorConfig) -> bool:
+    """Tell whether several of the pod's templates hold a proxy.
+
+    Classic sidecars are merged into one. With native ones, which istiod's environment and the nodes decide, the same
+    name among the containers and the init containers makes a pod that the API server refuses.
+    Source: Istio, pkg/kube/inject/inject.go, RunTemplate; seen.
+    """
+    return sum((config.templates or {}).get(name, 0) for name in asked_templates(candidate)) > 1

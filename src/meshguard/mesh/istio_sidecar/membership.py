@@ -18,6 +18,7 @@ from meshguard.mesh.istio_sidecar.injector import (
     Candidate,
     InjectorConfig,
     Step,
+    brings_two_proxies,
     injector_config,
     unknown_templates,
 )
@@ -57,7 +58,7 @@ class Due(StrEnum):
     REFUSED = "refused"
     """The pod cannot be created at all: nobody answers behind a webhook that fails closed, or the injector objects."""
     UNKNOWN = "unknown"
-    """It depends on matchConditions, which only the API server evaluates: a dry-run create tells."""
+    """It depends on what is not in the snapshot (matchConditions, native sidecars): a dry-run create tells."""
 
 
 class ProxyKind(StrEnum):
@@ -139,6 +140,9 @@ def _outcome(candidate: Candidate, called: Sequence[Injector]) -> DueAnswer:
         if injects and (unknown := unknown_templates(candidate, injector.config)):
             reason = f"the injector has no template {', '.join(repr(name) for name in unknown)}"
             return DueAnswer(Due.REFUSED, reason, webhook.revision, (rule, "unknown template"))
+        if injects and brings_two_proxies(candidate, injector.config):
+            reason = "several of its templates hold a proxy, which works with classic sidecars only"
+            return DueAnswer(Due.UNKNOWN, reason, webhook.revision, (rule, "two proxies"))
         if injects:
             answer = DueAnswer(Due.INJECTED, reason, webhook.revision, rows)
         elif answer.due is not Due.INJECTED:

@@ -88,11 +88,11 @@ MEMBERSHIP_CODES = (
     ),
     Code(
         "MG110",
-        "matchConditions decide about the injection",
+        "only a dry-run create can tell whether new pods are injected",
         Severity.TELLS,
-        "What is due cannot be said from the labels; the dry-run create of the plan tells.",
+        "It depends on matchConditions of a webhook, or on the kind of sidecar; the dry-run create of the plan tells.",
         "None needed.",
-        "Kubernetes, admission webhooks, matchConditions (CEL)",
+        "Kubernetes, admission webhooks, matchConditions (CEL); Istio, pkg/kube/inject/inject.go, RunTemplate",
         example="the injector of GKE leaves out pods by an expression",
     ),
     Code(

@@ -97,7 +97,7 @@ def switch_without_effect(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 
 def uncertain(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Workloads about which conditions decide that only the API server evaluates."""
+    """Workloads about which only a dry-run create can tell."""
     for workload in scope.candidates:
         answer = scope.memberships.of(workload).due
         if answer.due is Due.UNKNOWN:
