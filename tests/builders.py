@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,6 +57,11 @@ class World:
         spec: Mapping[str, Any] | None = None,
         container: Mapping[str, Any] | None = None,
         headless: bool = False,
+        revision: str = "default",
+        proxy: str = "local/proxyv2:dev",
+        annotations: Mapping[str, str] | None = None,
+        pod_spec: Mapping[str, Any] | None = None,
+        status: Mapping[str, Any] | None = None,
     ) -> World:
         labels = {"app": name, **(template_labels or {})}
         app = {
@@ -67,7 +73,7 @@ class World:
         }
         template: dict[str, Any] = {
             "metadata": {"labels": labels},
-            "spec": {"containers": [app], "serviceAccountName": name},
+            "spec": {"containers": [app], "serviceAccountName": name, **(pod_spec or {})},
         }
         if template_annotations:
             template["metadata"]["annotations"] = dict(template_annotations)
@@ -82,11 +88,12 @@ class World:
                     "template": template,
                     **(spec or {}),
                 },
-                status={"desiredNumberScheduled": replicas},
+                status={"desiredNumberScheduled": replicas, **(status or {})},
+                annotations=dict(annotations or {}),
             )
         )
-        proxy = [{"name": "istio-proxy", "image": "local/proxyv2:dev"}] if meshed else []
-        status = {"sidecar.istio.io/status": '{"revision":"default"}'} if meshed else {}
+        sidecar = [{"name": "istio-proxy", "image": proxy}] if meshed else []
+        mark = {"sidecar.istio.io/status": json.dumps({"revision": revision})} if meshed else {}
         for index in range(replicas):
             self.add(
                 obj(
@@ -94,9 +101,9 @@ class World:
                     namespace,
                     f"{name}-{index}",
                     labels=labels,
-                    annotations={**status, **(template_annotations or {})},
+                    annotations={**mark, **(template_annotations or {})},
                     ownerReferences=[{"kind": kind, "name": name, "controller": True}],
-                    spec={"containers": [app, *proxy], "serviceAccountName": name},
+                    spec={"containers": [app, *sidecar], "serviceAccountName": name, **(pod_spec or {})},
                     status={
                         "phase": "Running",
                         "podIP": f"10.244.0.{len(self.objects)}",

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from meshguard.mesh.protocol import Caps, Member, Mesh, Selection, Settings
+from meshguard.model.codes import CODES
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.scopes import Asked
@@ -56,7 +57,8 @@ def check_scope(snapshot: Snapshot, namespaces: Collection[str], protected: Coll
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise UnknownScope(f"there is no namespace {name!r} in this cluster{hint}")
         if name in protected:
-            raise ProtectedScope(f"namespace {name} is protected and is never taken out of the mesh (MG701)")
+            code = CODES["MG701"]
+            raise ProtectedScope(f"{code.id}: namespace {name} is {code.title}; {code.consequence}")
 
 
 def resolve(snapshot: Snapshot, mesh: Mesh, asked: Asked, settings: Settings) -> Resolved:

@@ -115,6 +115,15 @@ def interruption(restart: Restart) -> Range:
     return stopping(workload) + becoming_ready(workload)
 
 
+def lost(restart: Restart) -> str:
+    """Say which part of its pods a workload lacks while the plan does not leave its strategy as it is."""
+    if restart.lift:
+        return restart.lift.lost
+    if lifts.renews_on_delete(restart.workload):
+        return f"{_at_once(restart)} of {restart.workload.replicas} pods at a time"
+    return ""
+
+
 def of_waves(restarts: Sequence[Restart], wave_size: int) -> Range:
     """How long all restarts take: the workloads of a wave at the same time, the waves one after the other."""
     total = NOTHING

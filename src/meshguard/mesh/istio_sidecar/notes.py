@@ -70,8 +70,10 @@ def _interruptions(restarts: Sequence[Restart]) -> list[str]:
         if missing.high:
             each = " on each node in turn" if ref.kind == "DaemonSet" else ""
             out.append(f"Interruption: {ref} has no ready pod for {missing}{each}, and again on the way back.")
-        elif restart.lift is not None:
-            out.append(f"Less capacity: {ref} lacks {restart.lift.lost} for {estimate.duration(restart)}.")
+        elif lost := estimate.lost(restart):
+            out.append(
+                f"Less capacity: {ref} lacks {lost} for {estimate.duration(restart)}, and again on the way back."
+            )
     return out
 
 

@@ -249,10 +249,12 @@ def _unserved(snapshot: Snapshot, steps: list[Step], members: tuple[Workload, ..
             restored.append(changed_resource(snapshot.resources[step.target], step.changes))
         except FieldConflict:
             continue  # named by MG207 already
-    after = membership.Memberships(snapshot.replace(restored))
+    restored_snapshot = snapshot.replace(restored)
+    after = membership.Memberships(restored_snapshot)
+    workloads = (w for w in restored_snapshot.workloads if w.ref in {m.ref for m in members})
     return [
         Finding(CODES["MG402"], workload.ref, f"it would be {answer.due.due}: {answer.due.reason}")
-        for workload in members
+        for workload in sorted(workloads, key=lambda w: w.ref)
         if (answer := after.of(workload)).due.due is not membership.Due.INJECTED
     ]
 

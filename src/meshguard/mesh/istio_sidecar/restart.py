@@ -66,6 +66,8 @@ class Restart:
 def restart_of(workload: Workload, number: int, why: str, lift: Lift | None, extra: Iterable[Change] = ()) -> Restart:
     """Return the restart of a workload by the mark on its template; `extra` changes of the template go with it."""
     mark = Change(TEMPLATE_RESTART_MARK, read(workload.doc, TEMPLATE_RESTART_MARK), RUN_PLACEHOLDER)
+    if workload.ref.kind == "Rollout":  # a custom resource would keep the empty mapping that the mark leaves behind
+        mark = change_at(workload.doc, TEMPLATE_RESTART_MARK, RUN_PLACEHOLDER)
     step = Step(
         f"restart-{number:03d}",
         Action.CHANGE,

@@ -7,12 +7,12 @@ from meshguard.model.findings import Code, Severity
 RIGHTS_CODES = (
     Code(
         "MG701",
-        "a protected namespace",
+        "protected",
         Severity.BLOCKS,
-        "System and gateway namespaces are never taken out.",
+        "It is never taken out of the mesh, nor restarted.",
         "Take it out of the scope; change `protectedNamespaces` only with great care.",
         "meshguard.yaml, protectedNamespaces",
-        example="kube-system",
+        example="the scope names namespace kube-system",
     ),
     Code(
         "MG702",
