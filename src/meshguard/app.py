@@ -40,7 +40,7 @@ from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_realign, plan_restore
-from meshguard.plan.gate import Gate, gated
+from meshguard.plan.gate import Gate
 from meshguard.plan.scopes import resolve
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
@@ -199,12 +199,14 @@ def open_run_named(snapshot: Snapshot, run: str) -> OpenRun:
     raise UnknownRun(f"no open run {run!r} is recorded in this cluster; open: {names}")
 
 
-def with_gate(plan: Plan, file_or_name: str) -> Plan:
-    """Return the plan guarded by a hypothesis, from a file or one of ours. Raises HypothesisError."""
+def gate_from(file_or_name: str) -> Gate | None:
+    """Read the hypothesis that guards a plan, from a file or one of ours; None for "". Raises HypothesisError."""
     from meshguard.hypotheses.load import load
 
+    if not file_or_name:
+        return None
     hypothesis = load(file_or_name)
-    return gated(plan, Gate(hypothesis.name, hypothesis.document(), hypothesis.patience))
+    return Gate(hypothesis.name, hypothesis.document(), hypothesis.patience)
 
 
 def rights_for(plan: Plan) -> set[tuple[str, str, str]]:

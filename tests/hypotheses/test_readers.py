@@ -13,6 +13,7 @@ from meshguard.hypotheses.catalogue import CATALOGUE
 from meshguard.signals.measure.measurer import NO_PROMETHEUS, READERS
 from meshguard.signals.measure.quantity import in_bytes
 from meshguard.signals.prometheus import Prometheus, PrometheusError
+from tests.fakes.tunnels import Answer
 from tests.hypotheses.builders import measure, pod, values, world
 
 
@@ -187,7 +188,7 @@ CART = "cluster.outbound|80||cart.shop.svc.cluster.local;."
 EDGE = "shop/app -> cart.shop.svc.cluster.local:80"
 
 
-def counting(*looks: dict[str, int]) -> dict[str, Callable[[], str]]:
+def counting(*looks: dict[str, int]) -> dict[str, Answer]:
     texts = iter([stats(**look) for look in looks])
     return {"/stats?format": lambda: next(texts)}
 
@@ -228,7 +229,10 @@ def test_an_edge_with_few_requests_decides_nothing() -> None:
 
 
 def test_a_proxy_that_answers_once_is_unseen() -> None:
-    pages = {"web-1": {"/stats/prometheus": ""}, "web-2": {"/stats/prometheus": "", **counting({}, {})}}
+    pages: dict[str, dict[str, Answer]] = {
+        "web-1": {"/stats/prometheus": ""},
+        "web-2": {"/stats/prometheus": "", **counting({}, {})},
+    }
     found = measure(world(pod("web-1"), pod("web-2"), pages=pages), "edges.success")
     assert [line.split(":")[0] for line in found.unseen] == ["shop/web-1"]
 

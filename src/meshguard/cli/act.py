@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshguard.journal.rundir import RunDir
     from meshguard.model.plan import Plan
     from meshguard.model.scopes import Asked
+    from meshguard.plan.gate import Gate
 
 reason = click.option("--reason", default="", help="Why; it is written into the journal and the record. Required.")
 yes = click.option("--yes", is_flag=True, help="Consent to the plan without being asked; needed where nobody is.")
@@ -29,6 +30,7 @@ check = click.option("--check", is_flag=True, help="Let the playbook show by dry
 @options.scope
 @options.consents
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Execute exactly this plan.")
+@options.gate
 @reason
 @yes
 @check
@@ -37,17 +39,24 @@ def exit_(
     asked: Asked,
     accept: tuple[str, ...],
     plan_file: Path | None,
+    gate: str,
     reason: str,
     yes: bool,
     check: bool,
 ) -> None:
     """Take namespaces or single workloads out of the mesh."""
+    from meshguard import app
+    from meshguard.plan.gate import gate_of
+
     _require(where, reason)
+    if gate and plan_file:
+        raise click.UsageError("a plan file has its own gate; give --gate to `plan exit` instead")
     asked, accept, approved = _approved(asked, accept, plan_file)
     target = where.target()
+    guard = gate_of(approved) if approved else app.gate_from(gate)
     if check:
-        sys.exit(_check(where, target, "exit", _scope_vars(asked, accept)))
-    folder = asyncio.run(_begin_exit(target, asked, accept, approved, reason, yes=yes))
+        sys.exit(_check(where, target, "exit", {**_scope_vars(asked, accept), "gate": gate}))
+    folder = asyncio.run(_begin_exit(target, asked, accept, approved, guard, reason, yes=yes))
     sys.exit(_execute(folder, where, target))
 
 
@@ -117,17 +126,25 @@ def _require(where: Where, reason: str) -> None:
 
 
 async def _begin_exit(
-    target: Target, asked: Asked, accept: Sequence[str], approved: Plan | None, reason: str, *, yes: bool
+    target: Target,
+    asked: Asked,
+    accept: Sequence[str],
+    approved: Plan | None,
+    guard: Gate | None,
+    reason: str,
+    *,
+    yes: bool,
 ) -> RunDir:
     from meshguard import app
     from meshguard.cli import planfile
     from meshguard.consent import consents_from
+    from meshguard.plan.gate import gated
 
     async with app.session(target) as opened:
         if approved:
             identity = await opened.cluster.identity()
             planfile.check_cluster(approved, identity.uid, identity.context)
-        plan = await app.make_exit_plan(opened, asked, consents_from(accept))
+        plan = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         if approved:
             planfile.check_fresh(approved, plan)
         return await _begin(opened, plan, reason, yes=yes)

@@ -62,6 +62,11 @@ def where(command: F) -> F:
 
 
 namespaces = click.option("-n", "--namespace", "namespaces", multiple=True, help="A namespace; repeat for several.")
+gate = click.option(
+    "--gate",
+    default="",
+    help="A hypothesis (file, or one of ours) that must hold before the first change, after each wave and at the end.",
+)
 output = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )

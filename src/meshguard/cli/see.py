@@ -100,19 +100,24 @@ out_file = click.option("--out", type=click.Path(path_type=Path), help="Write th
 @options.where
 @options.scope
 @options.consents
+@options.gate
 @plan_output
 @out_file
-def plan_exit(where: Where, asked: Asked, accept: tuple[str, ...], output: str, out: Path | None) -> None:
+def plan_exit(where: Where, asked: Asked, accept: tuple[str, ...], gate: str, output: str, out: Path | None) -> None:
     """Plan the way out of the mesh."""
-    asyncio.run(_plan_exit(where, asked, accept, output, out))
+    asyncio.run(_plan_exit(where, asked, accept, gate, output, out))
 
 
-async def _plan_exit(where: Where, asked: Asked, accept: tuple[str, ...], output: str, out: Path | None) -> None:
+async def _plan_exit(
+    where: Where, asked: Asked, accept: tuple[str, ...], gate: str, output: str, out: Path | None
+) -> None:
     from meshguard import app
     from meshguard.consent import consents_from
+    from meshguard.plan.gate import gated
 
+    guard = app.gate_from(gate)
     async with app.session(where.target()) as opened:
-        made = await app.make_exit_plan(opened, asked, consents_from(accept))
+        made = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         way_back = await app.predicted_way_back(opened, made) if output == "kubectl" else None
     _present(made, output, out, way_back)
 

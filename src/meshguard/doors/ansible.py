@@ -16,14 +16,25 @@ from meshguard import app, config
 from meshguard.cluster.errors import ConfigError as ClusterConfigError
 from meshguard.consent import ConsentError, consents_from, settle
 from meshguard.engine.outcome import Outcome, refused
+from meshguard.hypotheses.load import HypothesisError
 from meshguard.journal.errors import JournalError
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.scopes import asked_from
 from meshguard.plan.build import PlanError
+from meshguard.plan.gate import gated
 from meshguard.ports import ClusterError
 
 #: Everything that a person must be told in one sentence, and that is not a defect of ours.
-EXPECTED = (ClusterError, ClusterConfigError, PlanError, JournalError, ConsentError, config.ConfigError, app.UnknownRun)
+EXPECTED = (
+    ClusterError,
+    ClusterConfigError,
+    PlanError,
+    JournalError,
+    ConsentError,
+    HypothesisError,
+    config.ConfigError,
+    app.UnknownRun,
+)
 
 
 class DoorError(Exception):
@@ -55,6 +66,8 @@ class SnapshotRequest:
     scope: Sequence[str] = ()
     """What narrows the namespaces down or adds to them, as the options of `exit` write it."""
     to_revision: str = ""
+    gate: str = ""
+    """A hypothesis that guards the plan of an exit: a file, or the name of one of ours."""
 
 
 def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
@@ -100,7 +113,7 @@ async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
         raise ConsentError(str(error)) from error
     if request.direction == Direction.REALIGN.value:
         return await app.make_realign_plan(opened, asked, request.to_revision, consents)
-    return await app.make_exit_plan(opened, asked, consents)
+    return gated(await app.make_exit_plan(opened, asked, consents), app.gate_from(request.gate))
 
 
 def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str, Any]:

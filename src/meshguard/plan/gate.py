@@ -29,8 +29,10 @@ class Gate:
         return Wave((), (Await(Check.HYPOTHESIS, sentence, (self.name,), expected, self.patience_s),))
 
 
-def gated(plan: Plan, gate: Gate) -> Plan:
-    """Return the plan with the gate in it; a plan without phases has nothing to guard."""
+def gated(plan: Plan, gate: Gate | None) -> Plan:
+    """Return the plan with the gate in it, where there is one; a plan without phases has nothing to guard."""
+    if gate is None:
+        return plan
     phases = [replace(phase, waves=tuple(_guarded(phase, gate))) for phase in plan.phases]
     if phases:
         phases[0] = replace(phases[0], waves=(gate.at("before the first change"), *phases[0].waves))

@@ -18,6 +18,7 @@ options:
   scope: {description: "What narrows the namespaces down or adds to them, as the options of `exit` write it.",
           type: list, elements: str, default: []}
   to_revision: {description: The revision that a realignment moves to., type: str, default: ""}
+  gate: {description: "A hypothesis (file, or one of ours) that guards an exit.", type: str, default: ""}
   of_run: {description: The run that a restore undoes., type: str, default: ""}
   accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str,
            default: []}
@@ -48,6 +49,7 @@ def main() -> None:
             "namespaces": listed,
             "scope": listed,
             "to_revision": text,
+            "gate": text,
             "of_run": text,
             "accept": listed,
             "reason": text,
