@@ -102,7 +102,7 @@ def test_an_on_delete_set_is_renewed_pod_by_pod() -> None:
     assert plan.blockers == ()
     deletions = [w for w in plan.phase("restart").waves if any(s.action is Action.RENEW for s in w.steps)]
     assert [[s.target.name for s in w.steps] for w in deletions] == [["odd-2"], ["odd-1"], ["odd-0"]]
-    assert [w.awaits[0].expect for w in deletions][0] == {"gone": ["uid-Pod-shop-web-odd-2"]}
+    assert next(w.awaits[0].expect for w in deletions) == {"gone": ["uid-Pod-shop-web-odd-2"]}
     assert any("1 of 3 pods at a time" in note for note in plan.notes)
 
 
