@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from testbed import binaries, credentials
+from testbed import binaries, credentials, image_store
 from testbed.commands import run_inside
 from testbed.namespaces import DNS_ADDRESS, NODE_ADDRESS, POD_RANGE
 from testbed.paths import RunPaths
@@ -20,7 +20,7 @@ _SOCKET = "/run/containerd/containerd.sock"
 
 
 def start_containerd(paths: RunPaths, processes: Processes, archives: list[Path]) -> None:
-    """Start containerd, and load the images into it.
+    """Start containerd with the images in its store.
 
     Raises:
         TestbedError: it did not come up, or an image could not be loaded.
@@ -30,17 +30,33 @@ def start_containerd(paths: RunPaths, processes: Processes, archives: list[Path]
     network = paths.config / "cni"
     network.mkdir(exist_ok=True)
     (network / "10-pods.conflist").write_text(json.dumps(_POD_NETWORK))
-    processes.start("containerd", ["containerd", "--config", settings])
+    stored = image_store.folder(archives)
+    if stored.is_dir():
+        image_store.copy(stored, _store(paths))
+        _run_containerd(paths, processes)
+        return
+    _run_containerd(paths, processes)
+    load = ["ctr", "-a", _SOCKET, "-n", "k8s.io", "images", "import"]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda archive: run_inside(paths, [*load, archive]), archives):
+            pass
+    processes.stop("containerd")  # its databases are whole on the disk only when it has ended
+    image_store.keep(_store(paths), stored)
+    _run_containerd(paths, processes)
+
+
+def _run_containerd(paths: RunPaths, processes: Processes) -> None:
+    processes.start("containerd", ["containerd", "--config", paths.config / "containerd.toml"])
 
     def serving() -> bool:
         processes.require_running("containerd")
         return run_inside(paths, ["ctr", "-a", _SOCKET, "version"], check=False).returncode == 0
 
-    wait_until(serving, 30, "containerd to serve")
-    load = ["ctr", "-a", _SOCKET, "-n", "k8s.io", "images", "import"]
-    with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda archive: run_inside(paths, [*load, archive]), archives):
-            pass
+    wait_until(serving, 60, "containerd to serve")
+
+
+def _store(paths: RunPaths) -> Path:
+    return paths.data / "containerd"
 
 
 def start_kubelet(paths: RunPaths, processes: Processes) -> None:
@@ -116,7 +132,7 @@ _KUBELET = {
 def _containerd_settings(paths: RunPaths) -> str:
     cni_programs = "/usr/lib/cni"
     return f"""version = 2
-root = "{paths.data / "containerd"}"
+root = "{_store(paths)}"
 state = "/run/containerd"
 disabled_plugins = ["io.containerd.internal.v1.opt"]  # it would create /opt/containerd
 [grpc]
