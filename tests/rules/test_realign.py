@@ -98,9 +98,9 @@ def test_without_an_istiod_nothing_can_be_realigned() -> None:
 
 
 def test_a_namespace_without_a_mesh_is_refused() -> None:
+    snapshot, request = shop().namespace("lonely").snapshot(), RealignRequest(frozenset({"lonely"}))
     with pytest.raises(NotInMesh):
-        request = RealignRequest(frozenset({"lonely"}))
-        plan_realign(shop().namespace("lonely").snapshot(), MESH, request)
+        plan_realign(snapshot, MESH, request)
 
 
 def test_proxies_stay_in_the_mesh() -> None:

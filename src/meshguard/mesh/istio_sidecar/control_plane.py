@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshguard.mesh.istio_sidecar import names, webhooks
-from meshguard.model.objects import Pod, Resource, Workload, dig
+from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import Snapshot
 
 #: Groups whose objects a plan may have to edit.
@@ -80,31 +80,30 @@ def _memory_limit(workload: Workload) -> str:
 
 def deaf_validators(snapshot: Snapshot) -> tuple[Resource, ...]:
     """Return validation webhooks that refuse every edit of an Istio policy, because nobody answers behind them."""
-    ready = {
-        (service.ref.namespace, service.ref.name)
-        for service in snapshot.of_kind("Service")
-        if webhooks.has_ready_pod(snapshot, service)
-    }
     return tuple(
         configuration
         for configuration in snapshot.of_kind("ValidatingWebhookConfiguration")
-        if any(_refuses(webhook, ready) for webhook in dig(configuration.doc, "webhooks", default=[]))
+        if any(_refuses(snapshot, webhook) for webhook in dig(configuration.doc, "webhooks", default=[]))
     )
 
 
-def _refuses(webhook: Mapping[str, Any], ready: Collection[tuple[str, str]]) -> bool:
-    service = dig(webhook, "clientConfig", "service")
-    if service is None or webhook.get("failurePolicy", "Fail") != "Fail":
+def _refuses(snapshot: Snapshot, webhook: Mapping[str, Any]) -> bool:
+    called = dig(webhook, "clientConfig", "service")
+    if called is None or webhook.get("failurePolicy", "Fail") != "Fail":
         return False
     groups = {group for rule in webhook.get("rules") or () for group in rule.get("apiGroups") or ()}
-    return bool(groups & ISTIO_GROUPS) and (service.get("namespace"), service.get("name")) not in ready
+    if not groups & ISTIO_GROUPS:
+        return False
+    service = snapshot.resources.get(Ref("Service", called.get("namespace", ""), called.get("name", "")))
+    return service is None or not webhooks.has_ready_pod(snapshot, service)
 
 
-def version_of_revision(snapshot: Snapshot, revision: str) -> str:
-    """Return the version of the revision's istiod, from its image's tag; "" where it has none that is a version."""
-    for workload in istiods(snapshot):
-        own = workload.template_labels.get(names.REVISION) or workload.labels.get(names.REVISION) or "default"
-        if own == revision:
-            for container in workload.template_containers:
-                return str(container.get("image", "")).rpartition(":")[2]
-    return ""
+def versions(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return for each revision the tag of its istiod's image; only some tags are versions."""
+    return {
+        workload.template_labels.get(names.REVISION) or workload.labels.get(names.REVISION) or "default": str(
+            container.get("image", "")
+        ).rpartition(":")[2]
+        for workload in istiods(snapshot)
+        for container in workload.template_containers[:1]
+    }

@@ -7,12 +7,13 @@ restarted with the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from meshguard.mesh.istio_sidecar import authorization
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Order
-from meshguard.model.objects import Ref, Workload, dig
+from meshguard.model.objects import Ref, Resource, Workload, dig
 
 
 def tiers(scope: Scope, members: Sequence[Workload], order: Order) -> tuple[tuple[Workload, ...], ...]:
@@ -26,25 +27,29 @@ def tiers(scope: Scope, members: Sequence[Workload], order: Order) -> tuple[tupl
 
 def known_callers(scope: Scope, members: Sequence[Workload]) -> Mapping[Ref, frozenset[Ref]]:
     """For each workload those of the others that a policy admits to it by name."""
+    by_principal: dict[str, set[Ref]] = defaultdict(set)
+    for member in members:
+        account = str(dig(member.template, "spec", "serviceAccountName", default="default"))
+        identity = authorization.Identity(scope.mesh.trust_domain, member.ref.namespace, account)
+        by_principal[identity.principal].add(member.ref)
+    admitting = [p for p in scope.snapshot.of_kind("AuthorizationPolicy") if authorization.action(p) == "ALLOW"]
     return {
         server.ref: frozenset(
-            caller.ref for caller in members if caller.ref != server.ref and _admits(scope, server, caller)
+            caller
+            for policy in admitting
+            if authorization.selects(policy, server.ref.namespace, server.template_labels, scope.mesh.root_namespace)
+            for principal in _principals(policy)
+            for caller in by_principal.get(principal, ())
+            if caller != server.ref
         )
         for server in members
     }
 
 
-def _admits(scope: Scope, server: Workload, caller: Workload) -> bool:
-    account = str(dig(caller.template, "spec", "serviceAccountName", default="default"))
-    principal = authorization.Identity(scope.mesh.trust_domain, caller.ref.namespace, account).principal
-    return any(
-        principal in dig(source, "source", "principals", default=())
-        for policy in scope.snapshot.of_kind("AuthorizationPolicy")
-        if authorization.action(policy) == "ALLOW"
-        and authorization.selects(policy, server.ref.namespace, server.template_labels, scope.mesh.root_namespace)
-        for rule in authorization.rules(policy)
-        for source in rule.get("from") or ()
-    )
+def _principals(policy: Resource) -> Iterator[str]:
+    for rule in authorization.rules(policy):
+        for source in rule.get("from") or ():
+            yield from dig(source, "source", "principals", default=())
 
 
 def _ranks(members: Sequence[Ref], callers: Mapping[Ref, frozenset[Ref]]) -> dict[Ref, int]:

@@ -95,22 +95,21 @@ def realign(scope: Scope, request: RealignRequest) -> Draft:
 
 def misfits(scope: Scope) -> tuple[Misfit, ...]:
     """Return the workloads of a scope with a proxy that does not fit its control plane, in order."""
-    found = []
+    found, versions = [], control_plane.versions(scope.snapshot)
     for workload in scope.leaving:
         due = scope.memberships.of(workload).due
         if due.due is not membership.Due.INJECTED:
             continue
-        why = _misfit(scope, workload, due.revision)
+        why = _misfit(scope, workload, due.revision, versions.get(due.revision, ""))
         if why:
             found.append(Misfit(workload, due.revision, why))
     return tuple(found)
 
 
-def _misfit(scope: Scope, workload: Workload, revision: str) -> str:
+def _misfit(scope: Scope, workload: Workload, revision: str, wanted: str) -> str:
     others = sorted({membership.revision_of(p) or "unknown" for p in restart.stale_pods(scope, workload, revision)})
     if others:
         return f"its proxies come from revision {', '.join(others)}, its next ones would come from {revision}"
-    wanted = control_plane.version_of_revision(scope.snapshot, revision)
     images = {membership.proxy_image(p).rpartition(":")[2] for p in scope.meshed_workloads[workload.ref]}
     wrong = sorted(tag for tag in images if release(tag) and release(wanted) and release(tag) != release(wanted))
     return f"its proxies are {', '.join(wrong)}, the istiod of revision {revision} is {wanted}" if wrong else ""

@@ -54,10 +54,11 @@ def other_networks(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 def skew(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Proxies whose version their control plane does not support."""
+    versions = control_plane.versions(scope.snapshot)
     for workload in scope.leaving:
         for pod in scope.meshed_workloads[workload.ref]:
             revision = membership.revision_of(pod)
-            wanted = release(control_plane.version_of_revision(scope.snapshot, revision))
+            wanted = release(versions.get(revision, ""))
             found = release(membership.proxy_image(pod).rpartition(":")[2])
             if not wanted or not found:
                 continue
