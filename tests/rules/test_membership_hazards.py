@@ -9,7 +9,7 @@ import pytest
 
 from meshguard.mesh.istio_sidecar.hazards import membership as hazards
 from meshguard.mesh.istio_sidecar.scope import Scope
-from meshguard.mesh.protocol import Consents
+from meshguard.mesh.protocol import Consents, Selection
 from meshguard.model.findings import Finding
 from meshguard.model.objects import Ref, Resource
 from meshguard.model.snapshot import OpenRun
@@ -85,6 +85,16 @@ def test_an_injector_that_does_not_heed_the_switch_blocks() -> None:
     finding = next(f for f in found(world(greedy).deployment("shop", "cart")) if f.code.id == "MG109")
     assert finding.blocks
     assert str(finding.object) == CART
+
+
+def test_a_workload_that_leaves_by_its_own_label_needs_an_injector_that_heeds_that() -> None:
+    chosen = Selection(chosen=frozenset({Ref("Deployment", "shop", "cart")}))
+    by_namespace = {"matchExpressions": [{"key": NS, "operator": "NotIn", "values": ["disabled"]}]}
+    greedy = revision_webhook("greedy", service="deleted", namespaceSelector=by_namespace, objectSelector={})
+    made = world(greedy).deployment("shop", "cart")
+    assert "MG109" not in {f.code.id for f in found(made)}
+    scope = Scope(made.snapshot(), frozenset({"shop"}), chosen)
+    assert [f.code.id for f in hazards.switch_without_effect(scope, Consents())] == ["MG109"]
 
 
 def test_match_conditions_are_reported() -> None:

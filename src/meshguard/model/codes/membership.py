@@ -79,10 +79,10 @@ MEMBERSHIP_CODES = (
     ),
     Code(
         "MG109",
-        "the namespace switch would not keep the injector away",
+        "the switch would not keep the injector away",
         Severity.BLOCKS,
-        "The webhook's own selectors do not heed istio-injection=disabled: restarted pods would carry a sidecar again.",
-        "Give the webhook Istio's own selectors, or set sidecar.istio.io/inject=false on the pod template.",
+        "The webhook's own selectors do not heed it: restarted pods would carry a sidecar again.",
+        "Give the webhook Istio's own selectors, or delete it where it is a leftover.",
         "Istio, mutatingwebhook.yaml: every rule of the charts heeds the label",
         example="configuration own-injector selects every namespace",
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from meshguard.mesh.istio_sidecar import membership, names
-from meshguard.mesh.istio_sidecar.membership import Due, ProxyKind
+from meshguard.mesh.istio_sidecar.membership import Candidate, Due, ProxyKind
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.istio_sidecar.webhooks import other_pod_webhooks
 from meshguard.mesh.protocol import Consents
@@ -87,13 +87,19 @@ def unserved_revision(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 
 def switch_without_effect(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Injectors that would take the pod although its namespace is switched off."""
+    """Injectors that would take the pod although its namespace, or its own label, is switched off."""
     for workload in scope.leaving:
-        candidate = scope.memberships.candidate(workload)
-        off = replace(candidate, namespace_labels={**candidate.namespace_labels, names.NS_INJECTION: "disabled"})
-        answer = membership.due(off, scope.memberships.injectors)
+        answer = membership.due(_switched_off(scope, workload), scope.memberships.injectors)
         if answer.due is not Due.NOT_INJECTED:
             yield Finding(CODES["MG109"], workload.ref, f"it would be {answer.due}: {answer.reason}")
+
+
+def _switched_off(scope: Scope, workload: Workload) -> Candidate:
+    """The workload's next pod after the switch that its exit uses."""
+    candidate = scope.memberships.candidate(workload)
+    if workload.ref.namespace in scope.partial:
+        return replace(candidate, labels={**candidate.labels, names.POD_INJECT: "false"})
+    return replace(candidate, namespace_labels={**candidate.namespace_labels, names.NS_INJECTION: "disabled"})
 
 
 def uncertain(scope: Scope, _: Consents) -> Iterator[Finding]:
