@@ -100,7 +100,7 @@ class World:
                     "Pod",
                     namespace,
                     f"{name}-{index}",
-                    labels=labels,
+                    labels=labels | ({"security.istio.io/tlsMode": "istio"} if meshed else {}),
                     annotations={**mark, **(template_annotations or {})},
                     ownerReferences=[{"kind": kind, "name": name, "controller": True}],
                     spec={"containers": [app, *sidecar], "serviceAccountName": name, **(pod_spec or {})},

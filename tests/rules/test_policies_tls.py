@@ -160,8 +160,7 @@ def test_auto_mtls_keeps_away_where_it_is_off_or_the_namespace_is_disabled() -> 
 
 def test_a_headless_service_is_all_or_nothing() -> None:
     def world(*, bare: bool) -> World:
-        marked = {"security.istio.io/tlsMode": "istio"}
-        made = shop().deployment("shop-pay", "books", headless=True, template_labels=marked)
+        made = shop().deployment("shop-pay", "books", headless=True)
         if bare:
             made.deployment("shop-pay", "books", headless=True, meshed=False, replicas=3)
         return made

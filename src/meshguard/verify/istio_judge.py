@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from meshguard.mesh.istio_sidecar import destination_rules, hosts, membership, proofs
+from meshguard.mesh.istio_sidecar import hosts, membership, proofs
 from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, ClientTls, client_of
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig
 from meshguard.mesh.istio_sidecar.peer_authentication import EffectiveMode, PeerPolicies
@@ -138,9 +138,7 @@ class IstioJudge:
     async def _outbound(self, awaited: Await) -> Verdict:
         snapshot = await self._read("Pod", "Service", "ServiceEntry", "DestinationRule", "PeerAuthentication")
         known = hosts.mesh_hosts(snapshot)
-        wanted = [host for host in known if host.name in awaited.subject]
-        if awaited.expect["tls"] == "rules":
-            wanted = _hosts_of_rules(snapshot, known, {Ref.parse(text) for text in awaited.subject})
+        wanted = [host for host in known if any(hosts.covers(pattern, host.name) for pattern in awaited.subject)]
         pods = _World(snapshot).meshed_pods()
         facts, unseen = await self._proxies(pods, ["clusters"], [host.name for host in wanted])
         by_ref, side = {pod.ref: pod for pod in pods}, ClientSide(snapshot, self._mesh)
@@ -263,13 +261,6 @@ class IstioJudge:
 
 def _decreed(side: ClientSide, client: Client, known: Iterable[hosts.MeshHost]) -> dict[str, ClientTls]:
     return {key: tls for host in known for key, tls in side.towards(client, host).items()}
-
-
-def _hosts_of_rules(
-    snapshot: Snapshot, known: Iterable[hosts.MeshHost], rules: Collection[Ref]
-) -> list[hosts.MeshHost]:
-    patterns = [destination_rules.rule_host(r) for r in snapshot.of_kind("DestinationRule") if r.ref in rules]
-    return [host for host in known if any(hosts.covers(pattern, host.name) for pattern in patterns)]
 
 
 def _field_differences(ref: Ref, resource: Resource | None, fields: Iterable[Mapping[str, object]]) -> list[str]:

@@ -9,7 +9,7 @@ Source: Istio `pilot/pkg/networking/core/cluster_tls.go` (buildUpstreamTLSSettin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,21 @@ def is_gateway(pod_spec: Mapping[str, Any]) -> bool:
     """True when the proxy of a pod with this specification runs as a gateway."""
     containers = (*dig(pod_spec, "containers", default=[]), *dig(pod_spec, "initContainers", default=[]))
     return any("router" in (c.get("args") or ()) for c in containers if c.get("name") == names.PROXY_CONTAINER)
+
+
+def distinct(snapshot: Snapshot, clients: Iterable[Client]) -> tuple[Client, ...]:
+    """Return one of all callers that no rule can tell apart: of a namespace in which nothing selects workloads."""
+    selective = {
+        resource.ref.namespace
+        for kind in ("DestinationRule", "Sidecar")
+        for resource in snapshot.of_kind(kind)
+        if "workloadSelector" in resource.spec
+    }
+    chosen: dict[object, Client] = {}
+    for client in clients:
+        labels = frozenset(client.labels.items()) if client.namespace in selective else None
+        chosen.setdefault((client.namespace, client.gateway, labels), client)
+    return tuple(chosen.values())
 
 
 @dataclass(frozen=True, slots=True)

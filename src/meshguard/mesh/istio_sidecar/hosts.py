@@ -7,7 +7,7 @@ Source: Istio `pilot/pkg/model/config.go` (ResolveShortnameToFQDN), `pkg/config/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.snapshot import Snapshot
@@ -39,7 +39,7 @@ class MeshHost:
     """Without an address of its own (headless), or resolved by nobody: the proxy sends where the caller wants."""
     external: bool
     """Outside the mesh: auto mTLS keeps away."""
-    selector: Mapping[str, str]
+    selector: Mapping[str, str] = field(hash=False)
     export_to: frozenset[str]
     """Namespaces that see it; empty where the mesh's default counts."""
 

@@ -7,9 +7,10 @@ istiod dead, and edits no workload. Where only some of a namespace leave, the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from meshguard.mesh.istio_sidecar import control_plane, lifts, names, notes, order, relax, restart, sharing
+from meshguard.mesh.istio_sidecar import control_plane, headless, lifts, names, notes, order, relax, restart, sharing
+from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
 from meshguard.mesh.istio_sidecar.hazards.policies import lost_rules
@@ -19,6 +20,7 @@ from meshguard.mesh.protocol import Consents, Draft, LeaveRequest, Order, Settin
 from meshguard.model.change import Change, change_at, read
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
+from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Step, Wave
 
 RUN_MARK = "meshguard.dev/run"
@@ -43,8 +45,10 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     ]
     accepted = [port for port in ports if port.consent in consents.interruptions]
     wanted = scope.leaving and (alive or not control_plane.deaf_validators(scope.snapshot))
-    edits = _edits(planned_on, consents, accepted) if wanted else ()
+    plain = headless.plaintext_edits(planned_on) if wanted else ()
+    edits = _edits(planned_on, consents, accepted, {edit.target for edit in plain}) if wanted else ()
     relaxing, conflicts = sharing.steps_of(scope.snapshot, "relax", edits)
+    letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", plain)
     restarts = _restarts(scope, settings, alive=alive)
     listed = [r for tier in restarts for r in tier]
     phases = (
@@ -52,7 +56,10 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
         Phase(
             "converge",
             "Wait until the proxies really have it",
-            (Wave((), _converged(scope, relaxing, settings) if alive else ()),),
+            (
+                Wave((), _converged(scope, relaxing, settings) if alive else ()),
+                *([Wave(letting_go, _let_go(planned_on, settings) if alive else ())] if letting_go else []),
+            ),
         ),
         Phase("un-enrol", "Switch injection off", _un_enrol(scope, settings)),
         Phase("restart", "Restart without sidecars", _restart(scope, restarts, settings, alive=alive)),
@@ -63,20 +70,24 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     }
     excluded |= {str(ref): why for ref, why in scope.kept.items()}
     said = notes.of_exit(scope, relaxing, accepted, listed, settings, alive=alive)
-    return Draft(phases, (*findings, *conflicts), said, excluded)
+    return Draft(phases, (*findings, *conflicts, *more_conflicts), said, excluded)
 
 
-def _edits(planned_on: Scope, consents: Consents, ports: Sequence[relax.ServerFirstPort]) -> tuple[relax.Edit, ...]:
+def _edits(
+    planned_on: Scope, consents: Consents, ports: Sequence[relax.ServerFirstPort], later: Collection[Ref]
+) -> tuple[Edit, ...]:
+    """All edits but those of rules that are set to plaintext `later`, once every server takes it."""
+    rules = relax.destination_rule_edits(planned_on, ports)
     return (
         *relax.permissive_edits(planned_on),
         *relax.server_first_edits(planned_on, ports),
-        *relax.destination_rule_edits(planned_on, ports),
+        *(edit for edit in rules if edit.target not in later),
         *(relax.authorization_edits(lost_rules(planned_on)) if consents.authz_loss else ()),
     )
 
 
 def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tuple[Await, ...]:
-    servers = sorted({s.namespace for s in scope.called} & set(scope.meshed_namespaces))
+    servers = sorted({s.namespace for s in scope.called} & set(scope.meshed_namespaces) - _out_of_reach(scope))
     awaits = [
         Await(
             Check.INBOUND,
@@ -88,7 +99,8 @@ def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tu
     ]
     rules = [s for s in relaxing if s.target.kind == "DestinationRule"]
     if rules:
-        targets = restart.hosts_of(scope, scope.candidates)
+        held = headless.patterns(headless.held_hosts(scope))
+        targets = tuple(host for host in restart.hosts_of(scope, scope.candidates) if host not in held)
         awaits.append(
             Await(
                 Check.OUTBOUND,
@@ -112,6 +124,17 @@ def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tu
             )
         )
     return tuple(awaits) if scope.leaving else ()
+
+
+def _out_of_reach(scope: Scope) -> set[str]:
+    """The root namespace has no scope of its own: only the whole mesh can be told to take plaintext there."""
+    return set() if scope.selection.whole_mesh else {scope.mesh.root_namespace}
+
+
+def _let_go(planned_on: Scope, settings: Settings) -> tuple[Await, ...]:
+    targets = headless.patterns(headless.held_hosts(planned_on))
+    sentence = f"callers' proxies send plaintext to {', '.join(targets)}"
+    return (Await(Check.OUTBOUND, sentence, targets, {"tls": "computed"}, settings.converge_deadline_s),)
 
 
 def _un_enrol(scope: Scope, settings: Settings) -> tuple[Wave, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from meshguard.mesh.istio_sidecar import lifts, membership, order, restart, sharing
+from meshguard.mesh.istio_sidecar.destination_rules import rule_host
 from meshguard.mesh.istio_sidecar.hazards.control_plane import is_down
 from meshguard.mesh.istio_sidecar.leave import traffic_awaits
 from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
@@ -112,14 +113,20 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         "Restart {ref}",
         "the restart mark goes, the template is identical to what it was, and its new pods carry a sidecar",
     )
-    callers = undo.steps(
+    rules = undo.steps(
         "tighten-1",
-        ("DestinationRule", "AuthorizationPolicy"),
+        ("DestinationRule",),
         "Put {ref} back",
-        "all servers and callers of the run have their proxies again",
+        "all servers of the run have their proxies again",
+    )
+    judging = undo.steps(
+        "tighten-2",
+        ("AuthorizationPolicy",),
+        "Put {ref} back",
+        "all callers of the run have their proxies again, and speak mutual TLS",
     )
     strict = undo.steps(
-        "tighten-2",
+        "tighten-3",
         ("PeerAuthentication",),
         "Put {ref} back",
         "STRICT comes last: nobody of the run is outside any more",
@@ -133,7 +140,9 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
     scope = _scope(snapshot, run)
     findings = [*is_down(scope, Consents()), *undo.findings, *_unserved(snapshot, [*enrol, *restarting], members)]
     findings += [Finding(CODES["MG208"], ref, "see the finding on it above") for ref in sorted(set(undo.lost))]
-    written = [s for s in (*enrol, *restarting, *callers, *strict) if s.action in (Action.CHANGE, Action.DELETE)]
+    written = [
+        s for s in (*enrol, *restarting, *rules, *judging, *strict) if s.action in (Action.CHANGE, Action.DELETE)
+    ]
     switched = [w for w in members if w.ref.namespace in {s.target.name for s in enrol}]
     phases = (
         Phase(
@@ -142,10 +151,10 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
             (Wave(tuple(enrol), restart.injection_awaits(switched, settings, Outcome(meshed=True))),),
         ),
         Phase("restart", "Restart with sidecars", _restart_waves(scope, restarting, restarts, settings)),
-        Phase("tighten", "Put the policies back, STRICT last", _tighten_waves(scope, callers, strict, settings)),
+        Phase("tighten", "Put the policies back, STRICT last", _tighten_waves(scope, rules, judging, strict, settings)),
         Phase("verify", "See that everything is as it was", (Wave((), _verified(scope, members, written)),)),
     )
-    return Draft(phases, tuple(findings), _notes(run, (*enrol, *restarting, *callers, *strict)), undo.excluded)
+    return Draft(phases, tuple(findings), _notes(run, (*enrol, *restarting, *rules, *judging, *strict)), undo.excluded)
 
 
 def _scope(snapshot: Snapshot, run: OpenRun) -> Scope:
@@ -184,30 +193,21 @@ def _restart_waves(
     return (*([Wave(released)] if released else []), *waves)
 
 
-def _tighten_waves(scope: Scope, callers: list[Step], strict: list[Step], settings: Settings) -> tuple[Wave, ...]:
+def _tighten_waves(
+    scope: Scope, rules: list[Step], judging: list[Step], strict: list[Step], settings: Settings
+) -> tuple[Wave, ...]:
+    """Servers judge callers by identity again only when every caller was seen to show one; STRICT comes after all."""
     deadline = settings.converge_deadline_s
-    first: list[Await] = []
-    rules = [s for s in callers if s.target.kind == "DestinationRule" and s.action is Action.CHANGE]
-    if rules:
-        named = tuple(str(s.target) for s in rules)
-        first.append(
-            Await(
-                Check.OUTBOUND,
-                "the callers' proxies follow the DestinationRules again",
-                named,
-                {"tls": "rules"},
-                deadline,
-            )
-        )
-    policies = tuple(
-        f"{s.target.namespace}/{s.target.name}"
-        for s in callers
-        if s.target.kind == "AuthorizationPolicy" and s.action is Action.CHANGE
-    )
+    first: tuple[Await, ...] = ()
+    patterns = tuple(sorted({_host_of(scope.snapshot, s) for s in rules if s.action is not Action.RELEASE}))
+    if patterns:
+        sentence = f"the callers' proxies follow the DestinationRules for {', '.join(patterns)} again"
+        first = (Await(Check.OUTBOUND, sentence, patterns, {"tls": "computed"}, deadline),)
+    between: tuple[Await, ...] = ()
+    policies = tuple(f"{s.target.namespace}/{s.target.name}" for s in judging if s.action is Action.CHANGE)
     if policies:
-        first.append(
-            Await(Check.AUTHZ, f"the servers' proxies enforce {', '.join(policies)} again", policies, {}, deadline)
-        )
+        sentence = f"the servers' proxies enforce {', '.join(policies)} again"
+        between = (Await(Check.AUTHZ, sentence, policies, {}, deadline),)
     second: tuple[Await, ...] = ()
     edited = {s.target.namespace for s in strict if s.action is not Action.RELEASE}
     mesh_wide = scope.mesh.root_namespace in edited
@@ -215,7 +215,11 @@ def _tighten_waves(scope: Scope, callers: list[Step], strict: list[Step], settin
     if spaces:
         sentence = f"the proxies in {', '.join(spaces)} demand what the policies say"
         second = (Await(Check.INBOUND, sentence, spaces, {}, deadline),)
-    return (Wave(tuple(callers), tuple(first)), Wave(tuple(strict), second))
+    return (Wave(tuple(rules), first), Wave(tuple(judging), between), Wave(tuple(strict), second))
+
+
+def _host_of(snapshot: Snapshot, step: Step) -> str:
+    return rule_host(snapshot.resources[step.target])
 
 
 def _verified(scope: Scope, members: tuple[Workload, ...], written: list[Step]) -> tuple[Await, ...]:

@@ -9,30 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from meshguard.mesh.istio_sidecar import authorization, destination_rules, hosts, tls_relaxation
+from meshguard.mesh.istio_sidecar.edits import Edit, manifest_of
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, mode_of, port_modes
 from meshguard.mesh.istio_sidecar.scope import Scope, Server
-from meshguard.model.change import Change, change_at
-from meshguard.model.kinds import KINDS
+from meshguard.model.change import change_at
 from meshguard.model.objects import Ref, Resource, dig
 
 CREATED_NAME = "meshguard-permissive"
 #: Protocols whose server may speak first; `mysql` does, plain `tcp` may.
 MAYBE_SERVER_FIRST = ("tcp", "mysql")
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A write that a phase will make, not numbered yet."""
-
-    target: Ref
-    uid: str
-    sentence: str
-    why: str
-    changes: tuple[Change, ...] = ()
-    manifest: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +95,7 @@ def _namespace_edit(scope: Scope, namespace: str) -> Edit:
             "",
             f"Let the servers in {namespace} accept plaintext as well (new PeerAuthentication {CREATED_NAME})",
             why,
-            manifest=_manifest(ref, {"mtls": {"mode": Mode.PERMISSIVE.value}}),
+            manifest=manifest_of(ref, {"mtls": {"mode": Mode.PERMISSIVE.value}}),
         )
     return Edit(
         policy.ref,
@@ -174,7 +161,7 @@ def _port_edit(scope: Scope, workload: Ref, numbers: list[int]) -> Edit:
     selector = dig(owner.doc, "spec", "selector", "matchLabels", default={})
     ref = Ref("PeerAuthentication", workload.namespace, f"meshguard-server-first-{workload.name}")
     spec = {"selector": {"matchLabels": dict(selector)}, "portLevelMtls": levels}
-    return Edit(ref, "", sentence, why, manifest=_manifest(ref, spec))
+    return Edit(ref, "", sentence, why, manifest=manifest_of(ref, spec))
 
 
 def mesh_tls_rules(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> Mapping[Ref, tuple[str, ...]]:
@@ -248,12 +235,3 @@ def authorization_edits(lost: Iterable[authorization.LostRule]) -> tuple[Edit, .
             )
         )
     return tuple(edits)
-
-
-def _manifest(ref: Ref, spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": KINDS[ref.kind].api_version,
-        "kind": ref.kind,
-        "metadata": {"name": ref.name, "namespace": ref.namespace},
-        "spec": dict(spec),
-    }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar import lifts, membership, names
@@ -111,7 +111,7 @@ def _rollout(scope: Scope, restarts: Sequence[Restart], settings: Settings, outc
     given_back = tuple(_give_back(r) for r in restarts if r.after)
     targets = hosts_of(scope, [r.workload for r in restarts]) if outcome.endpoints else ()
     if given_back or targets:
-        out.append(Wave(given_back, _known(targets, settings)))
+        out.append(Wave(given_back, (*_known(targets, settings), *_rebuilt(scope, targets, settings))))
     return out
 
 
@@ -132,6 +132,15 @@ def _known(targets: tuple[str, ...], settings: Settings) -> tuple[Await, ...]:
         return ()
     sentence = f"the callers' proxies know the new pods of {', '.join(targets)}"
     return (Await(Check.ENDPOINTS, sentence, targets, {}, settings.converge_deadline_s),)
+
+
+def _rebuilt(scope: Scope, targets: Collection[str], settings: Settings) -> tuple[Await, ...]:
+    """Callers of headless services have one answer for all pods: it must fit the new ones."""
+    direct = tuple(sorted({host.name for host in scope.hosts if host.passthrough and host.name in targets}))
+    if not direct:
+        return ()
+    sentence = f"the callers' clusters of {', '.join(direct)} fit the pods that are there now"
+    return (Await(Check.OUTBOUND, sentence, direct, {"tls": "computed"}, settings.converge_deadline_s),)
 
 
 def _give_back(restart: Restart) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from meshguard.mesh.istio_sidecar import hosts, membership
 from meshguard.mesh.istio_sidecar.authorization import Identity
 from meshguard.mesh.istio_sidecar.capacity import Capacity, bound_to_its_place
-from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, client_of
+from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, client_of, distinct
 from meshguard.mesh.istio_sidecar.membership import Memberships
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig, mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import PeerPolicies
@@ -208,19 +208,24 @@ class Scope:
     @cached_property
     def leaving_identities(self) -> tuple[Identity, ...]:
         """The identities that callers from the scope lose."""
-        accounts = {
-            (p.ref.namespace, str(dig(p.doc, "spec", "serviceAccountName", default="default")))
-            for w in self.leaving
-            for p in self.meshed_workloads[w.ref]
-        }
-        return tuple(Identity(self.mesh.trust_domain, ns, sa) for ns, sa in sorted(accounts))
+        return self._identities_of(pod for w in self.leaving for pod in self.meshed_workloads[w.ref])
+
+    @cached_property
+    def identities(self) -> tuple[Identity, ...]:
+        """The identities of all callers in the mesh."""
+        return self._identities_of(self.meshed_pods)
+
+    def _identities_of(self, pods: Iterable[Pod]) -> tuple[Identity, ...]:
+        accounts = {(p.ref.namespace, str(dig(p.doc, "spec", "serviceAccountName", default="default"))) for p in pods}
+        mesh = self.mesh
+        return tuple(Identity(mesh.trust_domain, ns, sa, mesh.trust_domain_aliases) for ns, sa in sorted(accounts))
 
     @cached_property
     def clients(self) -> tuple[Client, ...]:
-        """One caller for each kind of proxy: those that are meshed, and those that open runs will bring back."""
+        """One of all callers that rules cannot tell apart, in the mesh now or when open runs are restored."""
         now = [client_of(pods[0]) for pods in self.meshed_workloads.values()]
         later = [Client(s.namespace, s.labels) for s in self.servers if s.workload not in self.meshed_workloads]
-        return (*now, *later)
+        return distinct(self.snapshot, (*now, *later))
 
     @cached_property
     def hosts(self) -> tuple[hosts.MeshHost, ...]:
@@ -242,4 +247,11 @@ class Scope:
 
     def services_before(self, namespace: str, labels: Mapping[str, str]) -> tuple[Resource, ...]:
         """The services that select pods with these labels."""
-        return tuple(s for s in self.snapshot.of_kind("Service") if hosts.selects(s, namespace, labels))
+        return tuple(s for s in self._services_by_namespace.get(namespace, ()) if hosts.selects(s, namespace, labels))
+
+    @cached_property
+    def _services_by_namespace(self) -> Mapping[str, tuple[Resource, ...]]:
+        groups: dict[str, list[Resource]] = {}
+        for service in self.snapshot.of_kind("Service"):
+            groups.setdefault(service.ref.namespace, []).append(service)
+        return {name: tuple(members) for name, members in groups.items()}

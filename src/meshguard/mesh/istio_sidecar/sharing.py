@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meshguard.mesh.istio_sidecar.relax import Edit
+from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.model.change import Change, FieldConflict, read
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding

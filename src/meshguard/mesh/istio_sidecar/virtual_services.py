@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshguard.mesh.istio_sidecar.hosts import MeshHost, covers, resolve
+from meshguard.mesh.istio_sidecar.hosts import covers, resolve
 from meshguard.mesh.istio_sidecar.mesh_config import PRIVATE, PUBLIC
 from meshguard.model.objects import Resource, dig
 
@@ -31,18 +31,17 @@ class Routing:
     """Retries, timeouts, mirrors."""
 
 
-def concerns(service: Resource, namespace: str, host: MeshHost) -> bool:
-    """Tell whether the VirtualService routes what sidecars in `namespace` send to the host."""
+def concerns(service: Resource, namespace: str) -> bool:
+    """Tell whether the VirtualService routes what sidecars in `namespace` send to its hosts."""
     if MESH not in dig(service.doc, "spec", "gateways", default=[MESH]):
         return False
     seen_by = set(dig(service.doc, "spec", "exportTo", default=[PUBLIC]))
     own = service.ref.namespace == namespace
-    if not (PUBLIC in seen_by or namespace in seen_by or (PRIVATE in seen_by and own)):
-        return False
-    return any(covers(pattern, host.name) for pattern in _hosts(service))
+    return PUBLIC in seen_by or namespace in seen_by or (PRIVATE in seen_by and own)
 
 
-def _hosts(service: Resource) -> list[str]:
+def patterns(service: Resource) -> list[str]:
+    """The full hosts and wildcards that it is for."""
     return [resolve(str(host), service.ref.namespace) for host in dig(service.doc, "spec", "hosts", default=[])]
 
 
@@ -56,7 +55,7 @@ def routing(service: Resource) -> Routing:
         care |= {part for part in _CARES_FOR_THE_CALL if part in route}
         for destination in _destinations(route):
             host = resolve(str(destination.get("host", "")), service.ref.namespace)
-            if not any(covers(pattern, host) for pattern in _hosts(service)):
+            if not any(covers(pattern, host) for pattern in patterns(service)):
                 elsewhere.add(f"route to {host}")
             if "subset" in destination:
                 split.add(f"subset {destination['subset']}")

@@ -175,12 +175,12 @@ POLICY_CODES = (
     ),
     Code(
         "MG219",
-        "a headless service turns TLS off for all of its pods at once",
+        "callers have one answer about TLS for all pods of a service",
         Severity.WARNS,
-        "One pod without a proxy ends TLS to the others too, once istiod has rebuilt the callers' clusters; until then "
-        "they send TLS to pods that cannot read it.",
+        "Headless services and PASSTHROUGH: one pod without a proxy ends TLS to the others too, and where istiod would "
+        "not rebuild the callers' clusters they are told to send plaintext before the first restart.",
         "Nothing to do while istiod answers: the plan looks at the callers' own clusters after each wave.",
-        "pilot/pkg/model/push_context.go (BestEffortInferServiceMTLSMode); istio/istio#27376",
+        "pilot/pkg/model/push_context.go (BestEffortInferServiceMTLSMode), pilot/pkg/xds/cds.go; istio/istio#27376",
         example="Service shop-core/stock is headless and its pods leave",
     ),
     Code(

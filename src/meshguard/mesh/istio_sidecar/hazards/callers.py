@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
+from typing import Any
 
-from meshguard.mesh.istio_sidecar import hosts, virtual_services
-from meshguard.mesh.istio_sidecar.client_tls import Client
+from meshguard.mesh.istio_sidecar import headless, hosts, virtual_services
+from meshguard.mesh.istio_sidecar.client_tls import Client, distinct
+from meshguard.mesh.istio_sidecar.destination_rules import rule_host
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.istio_sidecar.traffic_policy import OWN_TLS, modes_named
 from meshguard.mesh.protocol import Consents
@@ -18,22 +20,31 @@ from meshguard.model.objects import Ref, Resource, Workload, dig
 CONNECTION_CARE = ("connectionPool", "outlierDetection", "loadBalancer")
 
 
-def _leaving_clients(scope: Scope) -> list[Client]:
-    return [Client(w.ref.namespace, w.template_labels) for w in scope.leaving]
-
-
-def _known_hosts(scope: Scope, clients: Iterable[Client]) -> Iterator[tuple[Client, hosts.MeshHost]]:
-    known = hosts.mesh_hosts(scope.snapshot)
-    for client in clients:
-        for host in known:
+def _known_hosts(scope: Scope, patterns: Iterable[str] = ("*",)) -> Iterator[tuple[Client, hosts.MeshHost]]:
+    """The callers that leave, each with the hosts of these patterns that its proxy knows."""
+    wanted = frozenset(patterns)
+    wild = [pattern for pattern in wanted if pattern.startswith("*")]
+    concerned = [
+        host
+        for host in hosts.mesh_hosts(scope.snapshot)
+        if host.name in wanted or any(hosts.covers(pattern, host.name) for pattern in wild)
+    ]
+    leaving = (Client(w.ref.namespace, w.template_labels) for w in scope.leaving)
+    for client in distinct(scope.snapshot, leaving):
+        for host in concerned:
             if scope.reach.knows(client.namespace, client.labels, host):
                 yield client, host
+
+
+def _patterns_of(rules: Iterable[Resource]) -> frozenset[str]:
+    return frozenset(map(rule_host, rules))
 
 
 def egress_plaintext(scope: Scope, consents: Consents) -> Iterator[Finding]:
     """Rules by which a leaving caller's proxy encrypts for a server that terminates TLS: the application does not."""
     found: dict[Ref, set[str]] = {}
-    for client, host in _known_hosts(scope, _leaving_clients(scope)):
+    originating = (r for r in scope.snapshot.of_kind("DestinationRule") if modes_named(r.spec) & set(OWN_TLS))
+    for client, host in _known_hosts(scope, _patterns_of(originating)):
         if any(tls.originates for tls in scope.client_side.towards(client, host).values()):
             rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
             for source in rule.in_effect() if rule else ():
@@ -47,8 +58,8 @@ def egress_plaintext(scope: Scope, consents: Consents) -> Iterator[Finding]:
 def routes_lost(scope: Scope, consents: Consents) -> Iterator[Finding]:
     """VirtualServices that leaving callers do without."""
     for service in scope.snapshot.of_kind("VirtualService"):
-        pairs = _known_hosts(scope, _leaving_clients(scope))
-        if not any(virtual_services.concerns(service, client.namespace, host) for client, host in pairs):
+        pairs = _known_hosts(scope, virtual_services.patterns(service))
+        if not any(virtual_services.concerns(service, client.namespace) for client, _host in pairs):
             continue
         lost = virtual_services.routing(service)
         if lost.elsewhere:
@@ -65,14 +76,19 @@ def routes_lost(scope: Scope, consents: Consents) -> Iterator[Finding]:
 def connection_care_lost(scope: Scope, _: Consents) -> Iterator[Finding]:
     """DestinationRules whose limits, ejection and affinity leaving callers do without."""
     found: dict[Ref, set[str]] = {}
-    for client, host in _known_hosts(scope, _leaving_clients(scope)):
+    caring = (r for r in scope.snapshot.of_kind("DestinationRule") if set(CONNECTION_CARE) & _host_level(r).keys())
+    for client, host in _known_hosts(scope, _patterns_of(caring)):
         rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
         for source in rule.in_effect() if rule else ():
-            named = {part for part in CONNECTION_CARE if part in dig(source.doc, "spec", "trafficPolicy", default={})}
+            named = set(CONNECTION_CARE) & _host_level(source).keys()
             if named:
                 found.setdefault(source.ref, set()).update(named)
     for ref, parts in sorted(found.items()):
         yield Finding(CODES["MG218"], ref, f"callers that leave do without its {', '.join(sorted(parts))}")
+
+
+def _host_level(rule: Resource) -> Mapping[str, Any]:
+    return dig(rule.doc, "spec", "trafficPolicy", default={})  # type: ignore[no-any-return]
 
 
 def own_tls_towards_the_scope(scope: Scope, _: Consents) -> Iterator[Finding]:
@@ -118,12 +134,14 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def headless_services(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Headless services of leaving servers: their callers' clusters are all or nothing."""
+def one_answer_for_all_pods(scope: Scope, _: Consents) -> Iterator[Finding]:
+    """Headless services of leaving servers, and others that callers reach without a choice of endpoints."""
+    held = headless.held_hosts(scope)
     for host in scope.hosts:
-        if host.passthrough and not host.external and _served_by(scope.leaving, host):
-            detail = "callers send TLS to all of its pods or to none; the plan waits until their clusters say none"
-            yield Finding(CODES["MG219"], host.origin, detail)
+        if host in held:
+            yield Finding(CODES["MG219"], host.origin, f"callers of {host.name} get tls DISABLE until the restore")
+        elif host.passthrough and not host.external and _served_by(scope.leaving, host):
+            yield Finding(CODES["MG219"], host.origin, f"callers of {host.name} follow as its pods change")
 
 
 def _served_by(workloads: Iterable[Workload], host: hosts.MeshHost) -> bool:
@@ -134,7 +152,7 @@ def names_only_the_mesh_knows(scope: Scope, _: Consents) -> Iterator[Finding]:
     """ServiceEntry hosts without an address: leaving callers must find them by DNS."""
     if not scope.mesh.dns_capture:
         return
-    pairs = _known_hosts(scope, _leaving_clients(scope))
+    pairs = _known_hosts(scope)
     for ref in sorted({host.origin for _client, host in pairs if host.origin.kind == "ServiceEntry"}):
         if not dig(scope.snapshot.resources[ref].doc, "spec", "addresses"):
             yield Finding(CODES["MG220"], ref, "its hosts have an address that only proxies give out")
@@ -175,7 +193,7 @@ RULES = (
     connection_care_lost,
     own_tls_towards_the_scope,
     ports_moved_by_sidecar,
-    headless_services,
+    one_answer_for_all_pods,
     names_only_the_mesh_knows,
     egress_control_lost,
     outbound_filters_lost,

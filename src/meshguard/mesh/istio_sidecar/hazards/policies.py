@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from meshguard.mesh.istio_sidecar import authorization, relax
+from meshguard.mesh.istio_sidecar import authorization, headless, relax
 from meshguard.mesh.istio_sidecar.client_tls import is_gateway
 from meshguard.mesh.istio_sidecar.hazards import callers
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
-from meshguard.model.objects import Resource, Workload, dig
+from meshguard.model.objects import Ref, Resource, Workload, dig
 
 #: Kinds whose effect the sidecar of the server enforces.
 SERVER_SIDE_POLICIES = ("AuthorizationPolicy", "RequestAuthentication", "WasmPlugin", "EnvoyFilter")
@@ -42,16 +42,28 @@ def authorization_losses(scope: Scope, consents: Consents) -> Iterator[Finding]:
 
 
 def lost_rules(scope: Scope) -> tuple[authorization.LostRule, ...]:
-    """Every rule, enforced by at least one server, that changes its meaning for the leaving callers."""
+    """Every rule, enforced by at least one server, that changes its meaning for callers without an identity.
+
+    Those are the callers that leave, and for servers that get plaintext before they leave themselves: all callers.
+    """
     found: list[authorization.LostRule] = []
+    told = _served_plaintext(scope)
     for policy in scope.snapshot.of_kind("AuthorizationPolicy"):
-        enforced = any(
-            authorization.selects(policy, server.namespace, server.labels, scope.mesh.root_namespace)
+        enforcing = [
+            server
             for server in scope.servers
-        )
-        if enforced:
-            found.extend(authorization.lost_rules(policy, scope.leaving_identities))
+            if authorization.selects(policy, server.namespace, server.labels, scope.mesh.root_namespace)
+        ]
+        if enforcing:
+            everybody = any(server.workload in told for server in enforcing)
+            callers = scope.identities if everybody else scope.leaving_identities
+            found.extend(authorization.lost_rules(policy, callers))
     return tuple(found)
+
+
+def _served_plaintext(scope: Scope) -> frozenset[Ref]:
+    held = headless.held_hosts(scope)
+    return frozenset(w.ref for w in scope.leaving if any(h.selects(w.ref.namespace, w.template_labels) for h in held))
 
 
 def fails_open(scope: Scope, consents: Consents) -> Iterator[Finding]:
