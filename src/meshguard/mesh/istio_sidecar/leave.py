@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from meshguard.mesh.istio_sidecar import control_plane, headless, lifts, names, notes, order, relax, restart, sharing
+from meshguard.mesh.istio_sidecar.combine import combined
 from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
@@ -78,12 +79,13 @@ def _edits(
 ) -> tuple[Edit, ...]:
     """All edits but those of rules that are set to plaintext `later`, once every server takes it."""
     rules = relax.destination_rule_edits(planned_on, ports)
-    return (
+    edits = (
         *relax.permissive_edits(planned_on),
         *relax.server_first_edits(planned_on, ports),
         *(edit for edit in rules if edit.target not in later),
-        *(relax.authorization_edits(lost_rules(planned_on)) if consents.authz_loss else ()),
+        *(relax.authorization_edits(lost_rules(planned_on, consents)) if consents.authz_loss else ()),
     )
+    return combined(planned_on.snapshot, edits)
 
 
 def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tuple[Await, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from meshguard.mesh.istio_sidecar import authorization, headless, relax
+from meshguard.mesh.istio_sidecar import authorization, relax
 from meshguard.mesh.istio_sidecar.client_tls import is_gateway
 from meshguard.mesh.istio_sidecar.hazards import callers
 from meshguard.mesh.istio_sidecar.scope import Scope
@@ -21,7 +21,7 @@ INBOUND_CONTEXTS = frozenset({"SIDECAR_INBOUND", "ANY"})
 
 def authorization_losses(scope: Scope, consents: Consents) -> Iterator[Finding]:
     """Rules that stop meaning what they say for callers that leave."""
-    for rule in lost_rules(scope):
+    for rule in lost_rules(scope, consents):
         who = ", ".join(sorted(c.principal for c in rule.callers))
         if rule.harmless:
             yield Finding(CODES["MG217"], rule.policy.ref, f"rule {rule.name}: {who} {rule.meaning}")
@@ -41,13 +41,13 @@ def authorization_losses(scope: Scope, consents: Consents) -> Iterator[Finding]:
             )
 
 
-def lost_rules(scope: Scope) -> tuple[authorization.LostRule, ...]:
+def lost_rules(scope: Scope, consents: Consents) -> tuple[authorization.LostRule, ...]:
     """Every rule, enforced by at least one server, that changes its meaning for callers without an identity.
 
     Those are the callers that leave, and for servers that get plaintext before they leave themselves: all callers.
     """
     found: list[authorization.LostRule] = []
-    told = _served_plaintext(scope)
+    told = _served_plaintext(scope, consents)
     for policy in scope.snapshot.of_kind("AuthorizationPolicy"):
         enforcing = [
             server
@@ -61,9 +61,25 @@ def lost_rules(scope: Scope) -> tuple[authorization.LostRule, ...]:
     return tuple(found)
 
 
-def _served_plaintext(scope: Scope) -> frozenset[Ref]:
-    held = headless.held_hosts(scope)
-    return frozenset(w.ref for w in scope.leaving if any(h.selects(w.ref.namespace, w.template_labels) for h in held))
+def _served_plaintext(scope: Scope, consents: Consents) -> frozenset[Ref]:
+    """The servers that all callers send plaintext to while they still have their proxies.
+
+    Clusters without endpoints of their own (headless, PASSTHROUGH) have TLS for all pods or for none, so they lose it
+    with the first pod that leaves; a server-first port is set to DISABLE, which takes it from every caller.
+    """
+    shared = [
+        host
+        for host in scope.hosts
+        if host.passthrough and any(host.selects(w.ref.namespace, w.template_labels) for w in scope.leaving)
+    ]
+    interrupted = {
+        p.workload for p in relax.server_first_ports(scope, frozenset()) if p.consent in consents.interruptions
+    }
+    return frozenset(
+        server.workload
+        for server in scope.servers
+        if server.workload in interrupted or any(host.selects(server.namespace, server.labels) for host in shared)
+    )
 
 
 def fails_open(scope: Scope, consents: Consents) -> Iterator[Finding]:
