@@ -31,3 +31,9 @@ def test_every_code_of_the_registry_is_named_by_a_rule() -> None:
 def test_every_code_explains_itself() -> None:
     for code in CODES.values():
         assert all((code.title, code.consequence, code.remedy, code.source, code.example)), code.id
+
+
+def test_every_code_of_workloads_and_world_is_expected_by_a_test() -> None:
+    tests = Path(__file__).parent.parent
+    expected = {code for file in tests.rglob("*.py") for code in re.findall(r"MG\d{3}", file.read_text())}
+    assert {code for code in CODES if code >= "MG3"} - expected == set()

@@ -200,6 +200,11 @@ def test_over_the_cap_is_refused(caps: Caps, given: str, words: str) -> None:
         exit_of(shop().snapshot(), asked, replace(PROTECTED, caps=caps))
 
 
+def test_the_whole_of_a_small_mesh_is_over_the_cap_too() -> None:
+    with pytest.raises(OverCap, match="100 %"):
+        exit_of(shop().snapshot(), Asked(whole_mesh=True))
+
+
 @pytest.mark.parametrize(("caps", "given"), [(Caps(workloads=1), "3"), (Caps(share_percent=30), ""), (Caps(), "60%")])
 def test_within_the_cap_is_planned(caps: Caps, given: str) -> None:
     asked = Asked(frozenset({"shop-core", "shop-web"}), cap=given)

@@ -58,7 +58,9 @@ def check_scope(snapshot: Snapshot, namespaces: Collection[str], protected: Coll
             raise UnknownScope(f"there is no namespace {name!r} in this cluster{hint}")
         if name in protected:
             code = CODES["MG701"]
-            raise ProtectedScope(f"{code.id}: namespace {name} is {code.title}; {code.consequence}")
+            raise ProtectedScope(
+                f"namespace {name} is {code.title} ({code.id}): it is never taken out of the mesh, nor restarted"
+            )
 
 
 def resolve(snapshot: Snapshot, mesh: Mesh, asked: Asked, settings: Settings) -> Resolved:
@@ -104,6 +106,8 @@ def check_caps(members: Collection[Member], resolved: Resolved, caps: Caps, give
     leaving = sum(1 for member in members if in_scope(resolved, member.ref))
     share = 100.0 * leaving / len(members) if members else 0.0
     number, percent, floor = _limits(caps, given)
+    if resolved.selection.whole_mesh:
+        floor = 0  # everything is a share that must be said, however small the mesh
     if leaving > number:
         raise OverCap(f"the scope holds {leaving} workloads, the cap is {number}; nothing was changed (see --cap)")
     if leaving > floor and share > percent:
