@@ -19,7 +19,7 @@ from pathlib import Path
 
 from testbed.api import Testbed
 from testbed.proofs import controls, objects
-from testbed.proofs.break_glass import BreakGlassError, MeshguardCli, Passage
+from testbed.proofs.break_glass import CONTEXT, BreakGlassError, MeshguardCli, Passage
 from testbed.proofs.record import Proof
 from testbed.shop.load import running_load, shop_load
 from testbed.shop.records import EdgeStats, Records, Request
@@ -158,6 +158,7 @@ def _one_run(
 ) -> list[str]:
     meshguard = MeshguardCli(testbed.kubeconfig, folder / "state")
     refused = controls.refused_without_consent(testbed, meshguard, EXITS["all"])
+    predicted = _predicted_interruptions(meshguard)
     passages: list[Passage] = []
     name = f"hitless-{folder.name}-{os.getpid()}".lower()
     with running_load(testbed.kubeconfig, shop_load(name, LONGEST_RUN_S), folder / "records.jsonl") as load:
@@ -175,6 +176,8 @@ def _one_run(
         tally.add(passage, records)
         _print(passage.name, passage.seconds, records.within(passage.window).edges())
         proof.count(f"{name} {passage.name}", records.within(passage.window).edges())
+    for line in predicted:
+        print(f"  predicted: {line}")
     closings = records.stream_closings()
     print(f"  gRPC stream closed {len(closings)} times: {[f'{c.code} {c.reason}' for c in closings]}")
     for title, window in (("calm before", calm), ("calm after", after)):
@@ -190,6 +193,13 @@ def _one_run(
             _print(title, span.seconds, chosen)
             proof.count(f"{name} {title}", chosen)
     return refused
+
+
+def _predicted_interruptions(meshguard: MeshguardCli) -> list[str]:
+    """What the plan says that the server-first edges will lose."""
+    scope = [word for namespace in EXITS["all"] for word in ("-n", namespace)]
+    notes: list[str] = meshguard.json("plan", "exit", *scope, *CONSENTS, "--context", CONTEXT)["notes"]
+    return [note for note in notes if "interruption" in note]
 
 
 def _print(title: str, seconds: float, edges: dict[str, EdgeStats]) -> None:

@@ -1,6 +1,4 @@
-"""The whole life of the full testbed: up in time, killed, removed without a trace, up again."""
-
-import time
+"""The whole life of the full testbed: up, killed, removed without a trace, up again."""
 
 import pytest
 
@@ -9,16 +7,12 @@ from tests.testbed_itself.machine import kill_all, look
 
 pytestmark = pytest.mark.testbed
 
-_WARM_UP_SECONDS = 90
 
-
-def test_up_in_time_killed_removed_without_a_trace(able_machine: None) -> None:
+def test_up_killed_removed_without_a_trace(able_machine: None) -> None:
     testbed = Testbed()
     testbed.down()
     before = look("main")
-    began = time.monotonic()
     testbed.up()
-    took = time.monotonic() - began
     assert testbed.status()["healthy"]
     assert look("main").processes
     assert look("main").cgroups > before.cgroups
@@ -27,4 +21,3 @@ def test_up_in_time_killed_removed_without_a_trace(able_machine: None) -> None:
     after = look("main")
     testbed.up()
     assert after == before
-    assert took <= _WARM_UP_SECONDS
