@@ -13,9 +13,10 @@ import ast
 import multiprocessing
 import os
 import random
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -41,6 +42,8 @@ NO_TABLES = {
 }
 AT_ONCE = 2
 SAMPLE = 24
+LIKELY = 2
+"""How many test files are tried before all of them are."""
 _KILLED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 
 
@@ -129,25 +132,29 @@ class _Finder(MetaPathFinder):
         return spec_from_loader(fullname, _WithoutRow(self.row), is_package=package)
 
 
-def outcome(row: Row | None) -> pytest.ExitCode:
-    """Run the tests without the row; to be called in a process of its own. None removes nothing."""
+def outcome(row: Row | None, files: Sequence[Path]) -> pytest.ExitCode:
+    """Run these tests without the row; to be called in a process of its own. None removes nothing."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     if row:
         sys.meta_path.insert(0, _Finder(row))
-    files = sorted(TESTS.glob("test_*.py"), key=lambda file: (not _about(file, row), file.name))
     return pytest.ExitCode(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *map(str, files)]))
 
 
-def _about(file: Path, row: Row | None) -> bool:
-    """Tell whether a test file is likely to fail, so that it runs first."""
-    return row is not None and row.module.rsplit(".", 1)[-1] in file.stem
+def likely(row: Row, files: Sequence[Path]) -> list[Path]:
+    """Choose the test files that probably need the row: by the words and finding codes that they share with it."""
+    words = {row.module.rsplit(".", 1)[-1], row.table, *re.findall(r"\w{4,}", row.text)}
+    for name in re.findall(r"\w+", row.text):
+        body = re.search(rf"^def {name}\(.*?(?=^\S|\Z)", row.file.read_text(), re.MULTILINE | re.DOTALL)
+        words.update(re.findall(r"MG\d{3}", body[0]) if body else ())
+    shared = {file: sum(word in file.stem or word in file.read_text() for word in words) for file in files}
+    return sorted(files, key=lambda file: (-shared[file], file.name))[:LIKELY]
 
 
 def main() -> int:
     """Make the proof and return the exit code: 0 when every row is needed."""
-    chosen = rows()
+    chosen, files = rows(), sorted(TESTS.glob("test_*.py"))
     if is_quick():
         chosen = random.Random(1).sample(chosen, min(SAMPLE, len(chosen)))
     # Forked from here, each child begins with pytest loaded and no module of meshguard.
@@ -155,18 +162,20 @@ def main() -> int:
         Proof("tables", quick=is_quick()) as proof,
         multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool,
     ):
-        if pool.apply(outcome, (None,)) is not pytest.ExitCode.OK:
+        if pool.apply(outcome, (None, files)) is not pytest.ExitCode.OK:
             print("the tests of the rules fail already, with every row in its place", file=sys.stderr)
             return 1
-        ends = pool.map(outcome, chosen, chunksize=1)
-        odd = [f"{row}: {end!r}" for row, end in zip(chosen, ends, strict=True) if end not in (*_KILLED, 0)]
-        survivors = [str(row) for row, end in zip(chosen, ends, strict=True) if end not in _KILLED]
+        left = chosen
+        stages: tuple[Callable[[Row], Sequence[Path]], ...] = (lambda row: likely(row, files), lambda _: files)
+        for choose in stages:
+            ends = pool.starmap(outcome, [(row, choose(row)) for row in left], chunksize=1)
+            left = [row for row, end in zip(left, ends, strict=True) if end not in _KILLED]
         proof.count("rows", Counter(f"{row.module}:{row.table}" for row in chosen))
-        proof.note({"survivors": survivors})
-        proof.say({"rows": len(chosen), "killed": len(chosen) - len(survivors)})
-    for line in odd or survivors:
-        print(f"no test needs {line}" if not odd else f"the tests did not run without {line}", file=sys.stderr)
-    return 1 if survivors else 0
+        proof.note({"survivors": [str(row) for row in left]})
+        proof.say({"rows": len(chosen), "killed": len(chosen) - len(left)})
+    for row in left:
+        print(f"no test needs {row}", file=sys.stderr)
+    return 1 if left else 0
 
 
 if __name__ == "__main__":
