@@ -50,6 +50,11 @@ knows_endpoints() {{ # NAMESPACE-OF-SERVICE SERVICE HOST: one caller's proxy in 
     for ip in $ips; do grep -q "::$ip:" <<< "$known" || return 1; done
   done
 }}
+all_ready() {{ # NAMESPACE KIND NAME: for sets whose pods were deleted one by one
+  local got; got=$(k -n "$1" get "$2" "$3" -o go-template='{{{{or .spec.replicas .status.desiredNumberScheduled}}}}
+    {{{{- " "}}}}{{{{or .status.readyReplicas .status.numberReady}}}}')
+  [ "${{got% *}}" = "${{got#* }}" ]
+}}
 admitted() {{ # NAMESPACE WORKLOAD-KIND NAME with|without: what a pod of the template would come out as
   local pod out; pod=$(k -n "$1" get "$2" "$3" -o jsonpath='{{.spec.template}}')
   pod='{{"apiVersion":"v1","kind":"Pod",'${{pod#?}}
@@ -149,17 +154,7 @@ def _await(awaited: Await) -> list[str]:
                 for ref in map(Ref.parse, awaited.subject)
             ]
         case Check.ROLLED_OUT:
-            return [
-                _wait(
-                    seconds,
-                    f"{ref} is healthy",
-                    f"k -n {ref.namespace} wait rollout/{ref.name} --timeout=1s "
-                    "--for=jsonpath='{.status.phase}'=Healthy",
-                )
-                if ref.kind == "Rollout"
-                else f"  k -n {ref.namespace} rollout status {ref.kind.lower()}/{ref.name} --timeout={seconds}s"
-                for ref in map(Ref.parse, awaited.subject)
-            ]
+            return [_rolled_out(ref, seconds, awaited.expect) for ref in map(Ref.parse, awaited.subject)]
         case Check.ENDPOINTS:
             return [
                 _wait(
@@ -169,6 +164,17 @@ def _await(awaited: Await) -> list[str]:
             ]
         case _:
             return [f"  # look for yourself: {awaited.sentence}"]
+
+
+def _rolled_out(ref: Ref, seconds: int, expect: Mapping[str, Any]) -> str:
+    """kubectl follows rollouts only of its own kinds, and only of those that roll by themselves."""
+    kind = KINDS[ref.kind].resource
+    if ref.kind == "Rollout":
+        wait = f"k -n {ref.namespace} wait {kind}/{ref.name} --timeout=1s --for=jsonpath='{{.status.phase}}'=Healthy"
+        return _wait(seconds, f"{ref} is healthy", wait)
+    if expect:
+        return _wait(seconds, f"all pods of {ref} are ready", f"all_ready {ref.namespace} {kind} {ref.name}")
+    return f"  k -n {ref.namespace} rollout status {ref.kind.lower()}/{ref.name} --timeout={seconds}s"
 
 
 def _wait(seconds: int, what: str, command: str) -> str:

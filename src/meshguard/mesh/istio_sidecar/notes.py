@@ -36,8 +36,8 @@ def of_exit(
     opened = sorted({s.target.namespace for s in relaxing if s.target.kind == "PeerAuthentication"})
     out = [] if alive else list(_outage(scope, restarts))
     out += [
-        duration(restarts, settings, (CONVERGING + Range(*[_watch(scope)] * 2)) if alive else Range(2.0, 10.0)),
-        *_interruptions(restarts),
+        duration(restarts, settings, (CONVERGING + Range(_watch(scope), _watch(scope))) if alive else Range(2.0, 10.0)),
+        *_interruptions(restarts, ", and again on the way back"),
         *(
             f"{port.workload} port {port.port}: up to about {SERVER_FIRST_INTERRUPTION_S} s of interruption on the way "
             "out, and the same on the way back."
@@ -63,17 +63,27 @@ def duration(restarts: Sequence[Restart], settings: Settings, rest: Range) -> st
     return f"Expected duration: {rolling + rest}, of which restarts {rolling} ({len(restarts)} workload(s))."
 
 
-def _interruptions(restarts: Sequence[Restart]) -> list[str]:
+def of_restore(scope: Scope, restarts: Sequence[Restart], settings: Settings) -> tuple[str, ...]:
+    """Return what the way back costs: time, and who is without a ready pod meanwhile."""
+    if not restarts:
+        return ()
+    watch = _watch(scope)
+    return (
+        duration(restarts, settings, CONVERGING + Range(watch, watch)),
+        *_interruptions(restarts, ""),
+        *headroom(Capacity(scope.snapshot)),
+    )
+
+
+def _interruptions(restarts: Sequence[Restart], again: str) -> list[str]:
     out = []
     for restart in restarts:
         ref, missing = restart.workload.ref, estimate.interruption(restart)
         if missing.high:
             each = " on each node in turn" if ref.kind == "DaemonSet" else ""
-            out.append(f"Interruption: {ref} has no ready pod for {missing}{each}, and again on the way back.")
+            out.append(f"Interruption: {ref} has no ready pod for {missing}{each}{again}.")
         elif lost := estimate.lost(restart):
-            out.append(
-                f"Less capacity: {ref} lacks {lost} for {estimate.duration(restart)}, and again on the way back."
-            )
+            out.append(f"Less capacity: {ref} lacks {lost} for {estimate.duration(restart)}{again}.")
     return out
 
 

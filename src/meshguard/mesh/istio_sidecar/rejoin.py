@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from meshguard.mesh.istio_sidecar import lifts, membership, order, restart, sharing
+from meshguard.mesh.istio_sidecar import lifts, membership, notes, order, restart, sharing
 from meshguard.mesh.istio_sidecar.destination_rules import rule_host
 from meshguard.mesh.istio_sidecar.hazards.control_plane import is_down
 from meshguard.mesh.istio_sidecar.leave import traffic_awaits
@@ -154,7 +154,11 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         Phase("tighten", "Put the policies back, STRICT last", _tighten_waves(scope, rules, judging, strict, settings)),
         Phase("verify", "See that everything is as it was", (Wave((), _verified(scope, members, written)),)),
     )
-    return Draft(phases, tuple(findings), _notes(run, (*enrol, *restarting, *rules, *judging, *strict)), undo.excluded)
+    said = (
+        *_notes(run, (*enrol, *restarting, *rules, *judging, *strict)),
+        *notes.of_restore(scope, restarts, settings),
+    )
+    return Draft(phases, tuple(findings), said, undo.excluded)
 
 
 def _scope(snapshot: Snapshot, run: OpenRun) -> Scope:

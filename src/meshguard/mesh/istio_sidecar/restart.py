@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar import lifts, membership, names
@@ -22,6 +22,7 @@ TEMPLATE_RESTART_MARK = ("spec", "template", "metadata", "annotations", RESTART_
 TEMPLATE_INJECT = ("spec", "template", "metadata", "labels", names.POD_INJECT)
 #: Pods of an OnDelete set that are deleted at the same time: a tenth of them, at least one.
 RENEWED_AT_ONCE = 10
+NOTHING_ELSE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _rollout(scope: Scope, restarts: Sequence[Restart], settings: Settings, outc
     out = [Wave(steps, _gone([r.workload for r in rolling], settings, outcome))]
     out += _deletions(scope, [r.workload for r in renewed], settings)
     if renewed:
-        out.append(Wave((), _gone([r.workload for r in renewed], settings, outcome)))
+        out.append(Wave((), _gone([r.workload for r in renewed], settings, outcome, {"renewed": True})))
     given_back = tuple(_give_back(r) for r in restarts if r.after)
     targets = hosts_of(scope, [r.workload for r in restarts]) if outcome.endpoints else ()
     if given_back or targets:
@@ -115,14 +116,18 @@ def _rollout(scope: Scope, restarts: Sequence[Restart], settings: Settings, outc
     return out
 
 
-def _gone(members: Sequence[Workload], settings: Settings, outcome: Outcome) -> tuple[Await, ...]:
+def _gone(
+    members: Sequence[Workload], settings: Settings, outcome: Outcome, expect: Mapping[str, object] = NOTHING_ELSE
+) -> tuple[Await, ...]:
     if not members:
         return ()
     subject = tuple(str(w.ref) for w in members)
     count = f"{len(members)} workload(s)"
     deadline = settings.rollout_deadline_s
     return (
-        Await(Check.ROLLED_OUT, f"every old pod of {count} is gone and the new ones are ready", subject, {}, deadline),
+        Await(
+            Check.ROLLED_OUT, f"every old pod of {count} is gone and the new ones are ready", subject, expect, deadline
+        ),
         Await(Check.MEMBERSHIP, f"the pods of {count} are {outcome.words}", subject, outcome.expect, deadline),
     )
 
