@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.protocol import Consents, LeaveRequest
 from meshguard.model.objects import Ref
-from meshguard.model.plan import Plan
+from meshguard.model.plan import Check, Plan
 from meshguard.plan.apply import apply_plan
 from meshguard.plan.build import plan_exit
 from tests.builders import World, policy, shop
@@ -16,7 +18,7 @@ CART = "cluster.local/ns/shop-core/sa/cart"
 
 def exit_of(world: World, namespace: str, **consents: object) -> Plan:
     given = Consents(authz_loss=True, fail_open=True, interruptions=frozenset({LEDGER_PORT}))
-    chosen = Consents(**{**vars(given), **consents})  # type: ignore[arg-type]
+    chosen = replace(given, **consents)  # type: ignore[arg-type]
     return plan_exit(world.snapshot(), IstioSidecar(), LeaveRequest(frozenset({namespace}), chosen))
 
 
@@ -78,3 +80,22 @@ def test_a_headless_service_takes_the_identity_of_callers_that_stay_with_the_fir
     world.add(policy("AuthorizationPolicy", "shop-pay", "stock", allows_cart("stock")))
     plan = exit_of(world, "shop-pay", authz_loss=False)
     assert [str(f.object) for f in plan.blockers if f.code.id == "MG201"] == ["AuthorizationPolicy shop-pay/stock"]
+
+
+def test_where_only_the_rule_gave_tls_it_goes_after_the_servers_take_plaintext() -> None:
+    world = shop().add(
+        policy("PeerAuthentication", "shop-core", "wide", {"mtls": {"mode": "DISABLE"}}),
+        policy(
+            "PeerAuthentication",
+            "shop-core",
+            "own",
+            {"selector": {"matchLabels": {"app": "cart"}}, "mtls": {"mode": "STRICT"}},
+        ),
+    )
+    plan = exit_of(world, "shop-core")
+    rule = Ref("DestinationRule", "shop-core", "cart")
+    assert rule not in {s.target for s in plan.phase("relax").steps}
+    look, let_go = plan.phase("converge").waves
+    assert look.awaits[0].check is Check.INBOUND
+    assert [s.target for s in let_go.steps] == [rule]
+    assert [(a.check, a.expect) for a in let_go.awaits] == [(Check.OUTBOUND, {"tls": "computed"})]

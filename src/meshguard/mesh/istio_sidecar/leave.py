@@ -7,14 +7,27 @@ istiod dead, and edits no workload. Where only some of a namespace leave, the la
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from meshguard.mesh.istio_sidecar import control_plane, headless, lifts, names, notes, order, relax, restart, sharing
+from meshguard.mesh.istio_sidecar import (
+    control_plane,
+    headless,
+    hosts,
+    lifts,
+    names,
+    notes,
+    order,
+    relax,
+    restart,
+    sharing,
+)
 from meshguard.mesh.istio_sidecar.combine import combined
 from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
 from meshguard.mesh.istio_sidecar.hazards.policies import lost_rules
+from meshguard.mesh.istio_sidecar.peer_authentication import Mode
 from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents, Draft, LeaveRequest, Order, Settings
@@ -46,10 +59,10 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     ]
     accepted = [port for port in ports if port.consent in consents.interruptions]
     wanted = scope.leaving and (alive or not control_plane.deaf_validators(scope.snapshot))
-    plain = headless.plaintext_edits(planned_on) if wanted else ()
-    edits = _edits(planned_on, consents, accepted, {edit.target for edit in plain}) if wanted else ()
+    later = _later(planned_on, accepted) if wanted else _Later()
+    edits = _edits(planned_on, consents, accepted, later) if wanted else ()
     relaxing, conflicts = sharing.steps_of(scope.snapshot, "relax", edits)
-    letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", plain)
+    letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", later.edits)
     restarts = _restarts(scope, settings, alive=alive)
     listed = [r for tier in restarts for r in tier]
     phases = (
@@ -58,8 +71,8 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
             "converge",
             "Wait until the proxies really have it",
             (
-                Wave((), _converged(scope, relaxing, settings) if alive else ()),
-                *([Wave(letting_go, _let_go(planned_on, settings) if alive else ())] if letting_go else []),
+                Wave((), _converged(scope, relaxing, later, settings) if alive else ()),
+                *([Wave(letting_go, _let_go(later, settings) if alive else ())] if letting_go else []),
             ),
         ),
         Phase("un-enrol", "Switch injection off", _un_enrol(scope, settings)),
@@ -74,21 +87,58 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     return Draft(phases, (*findings, *conflicts, *more_conflicts), said, excluded)
 
 
+@dataclass(frozen=True)
+class _Later:
+    """Edits after which callers send plaintext: made once every server takes it."""
+
+    edits: tuple[Edit, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> frozenset[Ref]:
+        """The rules that are edited."""
+        return frozenset(edit.target for edit in self.edits)
+
+
+def _later(planned_on: Scope, ports: Sequence[relax.ServerFirstPort]) -> _Later:
+    """Set rules to plaintext where callers would hold on to TLS, and relax those where nothing but the rule gave TLS.
+
+    The second are rules for a namespace whose own mode is DISABLE: without them its callers send plaintext, also to a
+    workload that is STRICT by itself.
+    """
+    plain = headless.plaintext_edits(planned_on)
+    concerned = relax.mesh_tls_rules(planned_on, ports)
+    without_auto = {
+        host.name
+        for host in hosts.mesh_hosts(planned_on.snapshot)
+        if planned_on.peers.namespace_mode(host.namespace) is Mode.DISABLE
+    }
+    known = {edit.target for edit in plain}
+    bared = [
+        edit
+        for edit in relax.destination_rule_edits(planned_on, ports)
+        if edit.target not in known and without_auto & set(concerned[edit.target])
+    ]
+    names_of = {name for edit in bared for name in concerned[edit.target]}
+    held = headless.patterns(headless.held_hosts(planned_on))
+    return _Later((*plain, *bared), tuple(sorted({*held, *names_of})))
+
+
 def _edits(
-    planned_on: Scope, consents: Consents, ports: Sequence[relax.ServerFirstPort], later: Collection[Ref]
+    planned_on: Scope, consents: Consents, ports: Sequence[relax.ServerFirstPort], later: _Later
 ) -> tuple[Edit, ...]:
-    """All edits but those of rules that are set to plaintext `later`, once every server takes it."""
+    """All edits but those that come later."""
     rules = relax.destination_rule_edits(planned_on, ports)
     edits = (
         *relax.permissive_edits(planned_on),
         *relax.server_first_edits(planned_on, ports),
-        *(edit for edit in rules if edit.target not in later),
+        *(edit for edit in rules if edit.target not in later.targets),
         *(relax.authorization_edits(lost_rules(planned_on, consents)) if consents.authz_loss else ()),
     )
     return combined(planned_on.snapshot, edits)
 
 
-def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tuple[Await, ...]:
+def _converged(scope: Scope, relaxing: Sequence[Step], later: _Later, settings: Settings) -> tuple[Await, ...]:
     servers = sorted({s.namespace for s in scope.called} & set(scope.meshed_namespaces) - _out_of_reach(scope))
     awaits = [
         Await(
@@ -101,8 +151,7 @@ def _converged(scope: Scope, relaxing: Sequence[Step], settings: Settings) -> tu
     ]
     rules = [s for s in relaxing if s.target.kind == "DestinationRule"]
     if rules:
-        held = headless.patterns(headless.held_hosts(scope))
-        targets = tuple(host for host in restart.hosts_of(scope, scope.candidates) if host not in held)
+        targets = tuple(host for host in restart.hosts_of(scope, scope.candidates) if host not in later.hosts)
         awaits.append(
             Await(
                 Check.OUTBOUND,
@@ -133,10 +182,9 @@ def _out_of_reach(scope: Scope) -> set[str]:
     return set() if scope.selection.whole_mesh else {scope.mesh.root_namespace}
 
 
-def _let_go(planned_on: Scope, settings: Settings) -> tuple[Await, ...]:
-    targets = headless.patterns(headless.held_hosts(planned_on))
-    sentence = f"callers' proxies send plaintext to {', '.join(targets)}"
-    return (Await(Check.OUTBOUND, sentence, targets, {"tls": "computed"}, settings.converge_deadline_s),)
+def _let_go(later: _Later, settings: Settings) -> tuple[Await, ...]:
+    sentence = f"callers' proxies send plaintext to {', '.join(later.hosts)}"
+    return (Await(Check.OUTBOUND, sentence, later.hosts, {"tls": "computed"}, settings.converge_deadline_s),)
 
 
 def _un_enrol(scope: Scope, settings: Settings) -> tuple[Wave, ...]:
