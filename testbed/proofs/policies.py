@@ -248,7 +248,7 @@ def main() -> int:
             print(f"policies: {error}", file=sys.stderr)
             return 1
         finally:
-            stage.take_down(testbed)
+            stage.take_down(testbed, wait=False)
     return 1 if differing else 0
 
 

@@ -40,9 +40,10 @@ def set_up(testbed: Testbed) -> None:
         )
 
 
-def take_down(testbed: Testbed) -> None:
-    """Remove everything, and wait until it is gone. Raises TestbedError."""
-    testbed.kubectl("delete", "namespace", *ALL_NAMESPACES, "--ignore-not-found", "--wait=true")
+def take_down(testbed: Testbed, *, wait: bool = True) -> None:
+    """Remove everything, and wait until it is gone or leave that to the cluster. Raises TestbedError."""
+    waiting = f"--wait={str(wait).lower()}"
+    testbed.kubectl("delete", "namespace", *ALL_NAMESPACES, "--ignore-not-found", waiting)
 
 
 def _listed(objects: list[dict[str, Any]]) -> str:
