@@ -124,9 +124,7 @@ async def _signals(opened: app.Session) -> CheckResult:
     if silent:
         return CheckResult("signals", False, f"{silent[0].pod}: {silent[0].reason}", 8)
     fleet = took / len(asked) * LARGE_FLEET
-    detail = (
-        f"{len(asked)} of {len(meshed)} proxies read in {took:.1f} s; {LARGE_FLEET:,} would take {fleet:.0f} s"
-    )
+    detail = f"{len(asked)} of {len(meshed)} proxies read in {took:.1f} s; {LARGE_FLEET:,} would take {fleet:.0f} s"
     return CheckResult("signals", True, detail)
 
 
