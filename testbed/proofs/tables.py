@@ -170,6 +170,7 @@ def main() -> int:
         for choose in stages:
             ends = pool.starmap(outcome, [(row, choose(row)) for row in left], chunksize=1)
             left = [row for row, end in zip(left, ends, strict=True) if end not in _KILLED]
+            print(f"  {len(chosen) - len(left)} of {len(chosen)} rows are needed by these tests", flush=True)
         proof.count("rows", Counter(f"{row.module}:{row.table}" for row in chosen))
         proof.note({"survivors": [str(row) for row in left]})
         proof.say({"rows": len(chosen), "killed": len(chosen) - len(left)})
