@@ -22,7 +22,7 @@ from testbed.proofs import controls, objects
 from testbed.proofs.break_glass import CONTEXT, BreakGlassError, MeshguardCli, Passage
 from testbed.proofs.record import Proof
 from testbed.shop.load import running_load, shop_load
-from testbed.shop.records import EdgeStats, Records, Request
+from testbed.shop.records import EdgeStats, Records, Request, read
 
 SHOP = ("shop-web", "shop-core", "shop-pay")
 CONCERNED = (*SHOP, "load")
@@ -171,7 +171,7 @@ def _one_run(
             passages.append(meshguard.restore(f"restore {scope}", runs[scope]))
         after = controls.calm(seconds=10)
         spans = controls.compare(testbed) if compared else None
-    records = load.records()
+    records = read(load.path)
     for passage in passages:
         tally.add(passage, records)
         _print(passage.name, passage.seconds, records.within(passage.window).edges())
