@@ -13,6 +13,7 @@ from meshguard.mesh.istio_sidecar import lifts, membership, notes, order, restar
 from meshguard.mesh.istio_sidecar.destination_rules import rule_host
 from meshguard.mesh.istio_sidecar.hazards.control_plane import is_down
 from meshguard.mesh.istio_sidecar.leave import traffic_awaits
+from meshguard.mesh.istio_sidecar.pacing import one_by_one
 from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents, Draft, Order, Selection, Settings
@@ -212,14 +213,11 @@ def _tighten_waves(
     if policies:
         sentence = f"the servers' proxies enforce {', '.join(policies)} again"
         between = (Await(Check.AUTHZ, sentence, policies, {}, deadline),)
-    second: tuple[Await, ...] = ()
-    edited = {s.target.namespace for s in strict if s.action is not Action.RELEASE}
-    mesh_wide = scope.mesh.root_namespace in edited
-    spaces = tuple(sorted({*scope.meshed_namespaces, *scope.namespaces} if mesh_wide else edited))
-    if spaces:
-        sentence = f"the proxies in {', '.join(spaces)} demand what the policies say"
-        second = (Await(Check.INBOUND, sentence, spaces, {}, deadline),)
-    return (Wave(tuple(rules), first), Wave(tuple(judging), between), Wave(tuple(strict), second))
+    return (
+        Wave(tuple(rules), first),
+        Wave(tuple(judging), between),
+        *one_by_one(scope, strict, settings),
+    )
 
 
 def _host_of(snapshot: Snapshot, step: Step) -> str:
