@@ -32,6 +32,7 @@ class Proof:
 
     def __enter__(self) -> Proof:
         self._began = time.monotonic()
+        self._commit = _commit()  # while the proof runs, somebody may commit
         return self
 
     def count(self, label: str, counts: Mapping[str, Any]) -> None:
@@ -58,7 +59,7 @@ class Proof:
     def _write(self, answer: Mapping[str, Any]) -> None:
         document = {
             "proof": self._name,
-            "commit": _commit(),
+            "commit": self._commit,
             "durationSeconds": round(time.monotonic() - self._began, 1),
             "answer": answer,
             "notes": self._notes,

@@ -44,6 +44,8 @@ AT_ONCE = 2
 SAMPLE = 24
 LIKELY = 2
 """How many test files are tried before all of them are."""
+#: The hypothesis plugin takes as long to load as the tests take to run; properties work without it.
+_OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 _KILLED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 
 
@@ -139,7 +141,7 @@ def outcome(row: Row | None, files: Sequence[Path]) -> pytest.ExitCode:
     os.dup2(silence, 2)
     if row:
         sys.meta_path.insert(0, _Finder(row))
-    return pytest.ExitCode(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *map(str, files)]))
+    return pytest.ExitCode(pytest.main([*_OPTIONS, *map(str, files)]))
 
 
 def likely(row: Row, files: Sequence[Path]) -> list[Path]:
