@@ -27,7 +27,6 @@ from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
 from meshguard.mesh.istio_sidecar.hazards.policies import lost_rules
-from meshguard.mesh.istio_sidecar.pacing import one_by_one
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode
 from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
@@ -67,11 +66,7 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     restarts = _restarts(scope, settings, alive=alive)
     listed = [r for tier in restarts for r in tier]
     phases = (
-        Phase(
-            "relax",
-            "Let plaintext live wherever the scope calls or is called",
-            _relax(scope, relaxing, settings, alive=alive),
-        ),
+        Phase("relax", "Let plaintext live wherever the scope calls or is called", (Wave(relaxing),)),
         Phase(
             "converge",
             "Wait until the proxies really have it",
@@ -141,14 +136,6 @@ def _edits(
         *(relax.authorization_edits(lost_rules(planned_on, consents)) if consents.authz_loss else ()),
     )
     return combined(planned_on.snapshot, edits)
-
-
-def _relax(scope: Scope, steps: tuple[Step, ...], settings: Settings, *, alive: bool) -> tuple[Wave, ...]:
-    modes = [s for s in steps if s.target.kind == "PeerAuthentication"]
-    if not alive:
-        return (Wave(steps),)
-    others = tuple(s for s in steps if s not in modes)
-    return (*([Wave(others)] if others else []), *one_by_one(scope, modes, settings))
 
 
 def _converged(scope: Scope, relaxing: Sequence[Step], later: _Later, settings: Settings) -> tuple[Await, ...]:

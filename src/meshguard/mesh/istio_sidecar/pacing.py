@@ -1,4 +1,4 @@
-"""PeerAuthentications are written one by one, each seen at the proxies before the next.
+"""On the way back PeerAuthentications are written one by one, each seen at the proxies before the next.
 
 Seen on the testbed (istiod 1.31 development): five of them deleted at once came out as two pushes 150 ms apart, and
 the proxies of three namespaces never got the second one; they went on with the old mode until something else made
