@@ -16,7 +16,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -42,8 +42,8 @@ NO_TABLES = {
 }
 AT_ONCE = 2
 SAMPLE = 24
-LIKELY = 2
-"""How many test files are tried before all of them are."""
+LIKELY = 1
+"""How many test files are tried before all of them are; loading a second one takes longer than most tests."""
 #: The hypothesis plugin takes as long to load as the tests take to run; properties work without it.
 _OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 _KILLED = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
@@ -144,19 +144,24 @@ def outcome(row: Row | None, files: Sequence[Path]) -> pytest.ExitCode:
     return pytest.ExitCode(pytest.main([*_OPTIONS, *map(str, files)]))
 
 
-def likely(row: Row, files: Sequence[Path]) -> list[Path]:
-    """Choose the test files that probably need the row: by the words and finding codes that they share with it."""
+def likely(row: Row, files: Mapping[Path, str]) -> list[Path]:
+    """Choose the test files that probably need the row: by the words and finding codes that they share with it.
+
+    Parameters:
+        files: every test file with its text.
+    """
     words = {row.module.rsplit(".", 1)[-1], row.table, *re.findall(r"\w{4,}", row.text)}
+    source = row.file.read_text()
     for name in re.findall(r"\w+", row.text):
-        body = re.search(rf"^def {name}\(.*?(?=^\S|\Z)", row.file.read_text(), re.MULTILINE | re.DOTALL)
+        body = re.search(rf"^def {name}\(.*?(?=^\S|\Z)", source, re.MULTILINE | re.DOTALL)
         words.update(re.findall(r"MG\d{3}", body[0]) if body else ())
-    shared = {file: sum(word in file.stem or word in file.read_text() for word in words) for file in files}
-    return sorted(files, key=lambda file: (-shared[file], file.name))[:LIKELY]
+    shared = {file: sum(word in file.stem or word in text for word in words) for file, text in files.items()}
+    return sorted(files, key=lambda file: (-shared[file], len(files[file])))[:LIKELY]
 
 
 def main() -> int:
     """Make the proof and return the exit code: 0 when every row is needed."""
-    chosen, files = rows(), sorted(TESTS.glob("test_*.py"))
+    chosen, files = rows(), {file: file.read_text() for file in sorted(TESTS.glob("test_*.py"))}
     if is_quick():
         chosen = random.Random(1).sample(chosen, min(SAMPLE, len(chosen)))
     # Forked from here, each child begins with pytest loaded and no module of meshguard.
@@ -164,11 +169,11 @@ def main() -> int:
         Proof("tables", quick=is_quick()) as proof,
         multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool,
     ):
-        if pool.apply(outcome, (None, files)) is not pytest.ExitCode.OK:
+        if pool.apply(outcome, (None, list(files))) is not pytest.ExitCode.OK:
             print("the tests of the rules fail already, with every row in its place", file=sys.stderr)
             return 1
         left = chosen
-        stages: tuple[Callable[[Row], Sequence[Path]], ...] = (lambda row: likely(row, files), lambda _: files)
+        stages: tuple[Callable[[Row], Sequence[Path]], ...] = (lambda row: likely(row, files), lambda _: list(files))
         for choose in stages:
             ends = pool.starmap(outcome, [(row, choose(row)) for row in left], chunksize=1)
             left = [row for row, end in zip(left, ends, strict=True) if end not in _KILLED]
