@@ -78,14 +78,9 @@ def compare(testbed: Testbed) -> Compared:
 def _rollout(testbed: Testbed) -> Window:
     """Restart everything inside the mesh, as any deployment does: the shop's own floor."""
     start = time.time_ns()
-    for namespace, workload in _WORKLOADS:
-        testbed.kubectl("-n", namespace, "rollout", "restart", workload)
-    _rolled_out(testbed, _WORKLOADS)
+    _restart(testbed, _WORKLOADS)
     end = time.time_ns()
-    for namespace, workload in _WORKLOADS:
-        patch = '{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":null}}}}}'
-        testbed.kubectl("-n", namespace, "patch", workload, "--type=merge", "-p", patch)
-    _rolled_out(testbed, _WORKLOADS)
+    _take_mark_back(testbed, _WORKLOADS)
     return Window(start, end)
 
 
@@ -93,16 +88,25 @@ def _textbook(testbed: Testbed) -> Window:
     """Strip the label of the client's namespace and restart, as everybody documents it; then put it back."""
     client = [pair for pair in _WORKLOADS if pair[0] == _CLIENT]
     testbed.kubectl("label", "namespace", _CLIENT, "istio-injection-")
-    for namespace, workload in client:
-        testbed.kubectl("-n", namespace, "rollout", "restart", workload)
-    _rolled_out(testbed, client)
+    _restart(testbed, client)
     outage = calm(seconds=_TEXTBOOK_WATCH_S)
     testbed.kubectl("label", "namespace", _CLIENT, "istio-injection=enabled")
-    for namespace, workload in client:
-        patch = '{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":null}}}}}'
-        testbed.kubectl("-n", namespace, "patch", workload, "--type=merge", "-p", patch)
-    _rolled_out(testbed, client)
+    _take_mark_back(testbed, client)
     return outage
+
+
+def _restart(testbed: Testbed, workloads: Sequence[tuple[str, str]]) -> None:
+    for namespace, workload in workloads:
+        testbed.kubectl("-n", namespace, "rollout", "restart", workload)
+    _rolled_out(testbed, workloads)
+
+
+def _take_mark_back(testbed: Testbed, workloads: Sequence[tuple[str, str]]) -> None:
+    """Remove what `kubectl rollout restart` wrote into the templates; that is a rollout of its own."""
+    patch = '{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":null}}}}}'
+    for namespace, workload in workloads:
+        testbed.kubectl("-n", namespace, "patch", workload, "--type=merge", "-p", patch)
+    _rolled_out(testbed, workloads)
 
 
 def _rolled_out(testbed: Testbed, workloads: Sequence[tuple[str, str]]) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from meshguard.mesh.istio_sidecar.restart import RESTART_MARK
 from meshguard.model.objects import Pod, Workload, dig
-
-RESTART_MARK = "meshguard.dev/restart"
 
 
 def rollout_missing(workload: Workload, pods: Sequence[Pod], gone: Collection[str] = ()) -> str:
