@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUNS ?= 5
+SHOP ?= shop
 QUICK ?=
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
@@ -33,8 +34,9 @@ gameday:
 	@echo 'make gameday: the flight simulator is not here yet; practise on the testbed: make testbed' >&2
 	@exit 2
 
+# SHOP=kinds: the same for one workload of every kind
 prove-hitless: install
-	$(BIN)/python -m testbed.proofs.hitless $(RUNS)
+	$(BIN)/python -m testbed.proofs.$(if $(filter kinds,$(SHOP)),kinds,hitless) $(RUNS)
 
 prove-enrolment prove-policies prove-tables: prove-%: install
 	$(BIN)/python -m testbed.proofs.$*
