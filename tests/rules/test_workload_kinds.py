@@ -224,6 +224,29 @@ def test_a_volume_that_one_node_can_mount_makes_the_old_pod_go_first() -> None:
     assert ("rollingUpdate.maxSurge", 0) in step_of(plan, "restart-")
 
 
+@pytest.mark.parametrize(
+    "world",
+    [
+        odd(pod_spec={"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}).add(
+            obj("PersistentVolumeClaim", "shop-web", "data", spec={"accessModes": ["ReadWriteOncePod"]})
+        ),
+        odd(container={"ports": [{"containerPort": 8080, "hostPort": 8080}]}),
+        nodes(odd(container=HUNGRY), cpu="500m"),
+    ],
+)
+def test_what_makes_the_old_pod_go_first_does_so_on_the_way_back_too(world: World) -> None:
+    plan = exit_of(world, Consents(interruptions=frozenset({"shop-web/odd", "shop-web/storefront"})))
+    assert plan.blockers == ()
+    after = apply_plan(plan, world.snapshot(), "R1")
+    back = plan_restore(after, MESH, open_run_of(plan, after, "R1"), Settings())
+    assert ("rollingUpdate.maxSurge", 0) in step_of(back, "restart-")
+    assert [path for path, _ in step_of(back, "strategy-")] == [
+        "rollingUpdate.maxUnavailable",
+        "rollingUpdate.maxSurge",
+    ]
+    assert any("pods at a time" in note and "Deployment shop-web/odd" in note for note in back.notes)
+
+
 def test_what_runs_to_completion_and_what_nobody_restarts_is_reported_and_never_touched() -> None:
     world = odd(kind="Job")
     world.add(

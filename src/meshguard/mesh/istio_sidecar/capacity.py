@@ -125,7 +125,13 @@ class Capacity:
         return out
 
 
-def bound_to_its_place(snapshot: Snapshot, workload: Workload) -> str:
+def bound(snapshot: Snapshot, workloads: Iterable[Workload]) -> dict[Ref, str]:
+    """Return the workloads whose next pod may have to wait for a volume or a port of the old one."""
+    reasons = {workload.ref: _bound_to_its_place(snapshot, workload) for workload in workloads}
+    return {ref: why for ref, why in reasons.items() if why}
+
+
+def _bound_to_its_place(snapshot: Snapshot, workload: Workload) -> str:
     """Say why a new pod of a Deployment may have to wait until the old one is gone, "" when it need not."""
     if workload.ref.kind not in ("Deployment", "Rollout"):
         return ""
@@ -138,7 +144,8 @@ def bound_to_its_place(snapshot: Snapshot, workload: Workload) -> str:
         found = snapshot.resources.get(Ref("PersistentVolumeClaim", workload.ref.namespace, claim))
         modes = dig(found.doc, "spec", "accessModes", default=[]) if found else []
         if modes and not set(modes) & {"ReadWriteMany", "ReadOnlyMany"}:
-            return f"its volume {claim} is {modes[0]}: one node at a time"
+            place = "pod" if "ReadWriteOncePod" in modes else "node"
+            return f"its volume {claim} is {modes[0]}: one {place} at a time"
     return ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from meshguard.mesh.istio_sidecar import lifts, membership, notes, order, restart, sharing
+from meshguard.mesh.istio_sidecar.capacity import Capacity, bound
 from meshguard.mesh.istio_sidecar.destination_rules import rule_host
 from meshguard.mesh.istio_sidecar.hazards.control_plane import is_down
 from meshguard.mesh.istio_sidecar.leave import traffic_awaits
@@ -132,11 +133,7 @@ def rejoin(snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
         "Put {ref} back",
         "STRICT comes last: nobody of the run is outside any more",
     )
-    restarts = tuple(
-        _restart(step, workload)
-        for step in restarting
-        if step.action is Action.CHANGE and isinstance(workload := snapshot.resources[step.target], Workload)
-    )
+    restarts = _restarts(snapshot, restarting)
     members = tuple(r.workload for r in restarts)
     scope = _scope(snapshot, run)
     findings = [*is_down(scope, Consents()), *undo.findings, *_unserved(snapshot, [*enrol, *restarting], members)]
@@ -169,11 +166,23 @@ def _scope(snapshot: Snapshot, run: OpenRun) -> Scope:
     return Scope(snapshot, frozenset(run.namespaces), Selection(chosen))
 
 
-def _restart(step: Step, workload: Workload) -> Restart:
-    """Return the restart that undoes a run's; a strategy that the run left changed comes back after it, not with it."""
+def _restarts(snapshot: Snapshot, steps: Iterable[Step]) -> tuple[Restart, ...]:
+    """Return the restarts that undo a run's. What had no room for one more pod on the way out may have none now."""
+    found = [
+        (step, workload)
+        for step in steps
+        if step.action is Action.CHANGE and isinstance(workload := snapshot.resources[step.target], Workload)
+    ]
+    members = [workload for _, workload in found]
+    cramped = {*Capacity(snapshot).without_room(members), *bound(snapshot, members)}
+    return tuple(_restart(step, workload, room=workload.ref not in cramped) for step, workload in found)
+
+
+def _restart(step: Step, workload: Workload, *, room: bool) -> Restart:
+    """Return one restart; a strategy that the run left changed comes back after it, not with it."""
     with_it = tuple(c for c in step.changes if c.path not in lifts.LIFTED)
     after = tuple(c for c in step.changes if c.path in lifts.LIFTED)
-    lift = None if after else lifts.lift_of(workload, room=True)
+    lift = None if after else lifts.lift_of(workload, room=room)
     changes = (*(lift.changes if lift else ()), *with_it)
     return Restart(workload, replace(step, changes=changes), lift, after)
 

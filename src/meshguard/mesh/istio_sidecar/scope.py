@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from meshguard.mesh.istio_sidecar import hosts, membership
+from meshguard.mesh.istio_sidecar import capacity, hosts, membership
 from meshguard.mesh.istio_sidecar.authorization import Identity
-from meshguard.mesh.istio_sidecar.capacity import Capacity, bound_to_its_place
 from meshguard.mesh.istio_sidecar.client_tls import Client, ClientSide, client_of, distinct
 from meshguard.mesh.istio_sidecar.membership import Memberships
 from meshguard.mesh.istio_sidecar.mesh_config import MeshConfig, mesh_config
@@ -177,13 +176,12 @@ class Scope:
     @cached_property
     def no_room(self) -> Mapping[Ref, str]:
         """Leaving workloads for whose extra pods no node or quota has room, each with the reason."""
-        return Capacity(self.snapshot).without_room(self.leaving)
+        return capacity.Capacity(self.snapshot).without_room(self.leaving)
 
     @cached_property
     def bound(self) -> Mapping[Ref, str]:
         """Leaving workloads whose next pod may have to wait for a volume or a port of the old one."""
-        bound = {w.ref: bound_to_its_place(self.snapshot, w) for w in self.leaving}
-        return {ref: why for ref, why in bound.items() if why}
+        return capacity.bound(self.snapshot, self.leaving)
 
     @cached_property
     def called(self) -> tuple[Server, ...]:
