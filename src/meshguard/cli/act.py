@@ -48,7 +48,7 @@ def exit_(
     from meshguard import app
     from meshguard.plan.gate import gate_of
 
-    _require(where, reason)
+    require(where, reason)
     if gate and plan_file:
         raise click.UsageError("a plan file has its own gate; give --gate to `plan exit` instead")
     asked, accept, approved = _approved(asked, accept, plan_file)
@@ -72,7 +72,7 @@ def realign(
     where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, reason: str, yes: bool, check: bool
 ) -> None:
     """Restart the proxies that do not fit their control plane; nobody leaves the mesh."""
-    _require(where, reason)
+    require(where, reason)
     target = where.target()
     if check:
         sys.exit(_check(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
@@ -110,7 +110,7 @@ def _scope_vars(asked: Asked, accept: Sequence[str]) -> dict[str, Any]:
 @check
 def restore(run: str, where: Where, reason: str, yes: bool, check: bool) -> None:
     """Bring back what RUN took out, exactly."""
-    _require(where, reason)
+    require(where, reason)
     target = where.target()
     if check:
         sys.exit(_check(where, target, "restore", {"of_run": run}))
@@ -118,7 +118,8 @@ def restore(run: str, where: Where, reason: str, yes: bool, check: bool) -> None
     sys.exit(_execute(folder, where, target))
 
 
-def _require(where: Where, reason: str) -> None:
+def require(where: Where, reason: str) -> None:
+    """Raise UsageError unless the person has named the cluster and said why."""
     if not where.context:
         raise click.UsageError("a mutation needs an explicit --context")
     if not reason:
@@ -179,11 +180,12 @@ async def _begin(opened: Session, plan: Plan, reason: str, *, yes: bool) -> RunD
     if lacking:
         raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
     if not yes:
-        await asyncio.to_thread(_ask, plan.context)
+        await asyncio.to_thread(ask, plan.context)
     return await app.begin(opened, plan, reason)
 
 
-def _ask(context: str) -> None:
+def ask(context: str) -> None:
+    """Let the person type the cluster's name. Raises ConsentError when nobody does."""
     from meshguard.consent import ConsentError
 
     if not sys.stdin.isatty():

@@ -28,6 +28,7 @@ def of_error(error: BaseException) -> Exit | None:
     from meshguard.hypotheses.load import HypothesisError
     from meshguard.journal.errors import JournalError
     from meshguard.plan import build
+    from meshguard.rehearsal import NotARehearsal
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
         (ConfigError, Exit.USAGE),
@@ -44,6 +45,7 @@ def of_error(error: BaseException) -> Exit | None:
         (ForeignPlan, Exit.REFUSED),
         (consent.ConsentError, Exit.REFUSED),
         (JournalError, Exit.REFUSED),
+        (NotARehearsal, Exit.REFUSED),
         (ports.Unreachable, Exit.UNREACHABLE),
         (ports.ClusterError, Exit.REFUSED),
         (KeyboardInterrupt, Exit.STOPPED),

@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, history, see
+from meshguard.cli import act, history, rehearsal, see
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,6 +28,7 @@ for command in (
     act.realign,
     act.restore,
     history.runs,
+    rehearsal.rehearsal,
     see.verify,
     see.explain,
     see.doctor,
