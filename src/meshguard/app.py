@@ -266,13 +266,17 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
         stop = StopSignal(folder.stop)
         stop.heed_interrupts()
         with Journal.open(folder.journal, opened.clock) as journal:
-            judge = _judge(opened, await _config_of(opened))
-            records = ClusterRecords(opened.cluster)
-            executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop)
+            executor = await executor_of(opened, journal, stop)
             outcome = await executor.run_phase(plan, phase)
             if outcome.goes_on and phase == plan.phases[-1].name:
                 return await executor.finish(plan)
             return outcome
+
+
+async def executor_of(opened: Session, journal: Journal, stop: StopSignal) -> Executor:
+    """Return the engine for a run whose journal is open. Raises ClusterError."""
+    judge = _judge(opened, await _config_of(opened))
+    return Executor(opened.cluster, judge, opened.clock, journal, ClusterRecords(opened.cluster), Limits(), stop)
 
 
 def plan_of(target: Target, run: str) -> Plan:

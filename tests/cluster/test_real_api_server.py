@@ -22,8 +22,8 @@ from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.testbed
 
-#: Leases are not read, ConfigMaps in two namespaces.
-LISTS = len(KINDS) - 2 + 2
+#: Leases and LimitRanges are not read, ConfigMaps in two namespaces.
+LISTS = len(KINDS) - 3 + 2
 SPACE = "cluster-test"
 RUN = "20260301-030000-cafe"
 DEPLOYMENT: dict[str, Any] = {

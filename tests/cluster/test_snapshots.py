@@ -16,7 +16,7 @@ from meshguard.ports import Unreachable
 from tests.cluster.api_server import ApiServer, Say, Seen, connected, namespace, status
 
 #: Leases are not read, ConfigMaps in two namespaces.
-LISTS = len(KINDS) - 2 + 2
+LISTS = len(KINDS) - 3 + 2
 
 
 def item(name: str, space: str = "shop", **parts: Any) -> dict[str, Any]:

@@ -200,11 +200,12 @@ def ask(context: str) -> None:
 def _execute(folder: RunDir, where: Where, target: Target) -> int:
     from meshguard.cli import runner
     from meshguard.cli.codes import Exit
+    from meshguard.doors.playbooks import settings_of
     from meshguard.model.plan import Direction
 
     plan = folder.read_plan()
     print(f"\nrun {folder.run} opened; journal: {folder.journal}", file=sys.stderr)
-    extravars = {"context": plan.context, "meshguard": runner.settings_of(target, where.config)}
+    extravars = {"context": plan.context, "meshguard": settings_of(target, where.config)}
     code = runner.execute(folder, plan.direction, extravars)
     if plan.direction is Direction.EXIT:
         print(f"to come back: meshguard restore {folder.run} --context {plan.context} --reason ...", file=sys.stderr)
@@ -216,8 +217,9 @@ def _execute(folder: RunDir, where: Where, target: Target) -> int:
 def _check(where: Where, target: Target, playbook: str, extra: dict[str, Any]) -> int:
     from meshguard.cli import runner
     from meshguard.cli.codes import Exit
+    from meshguard.doors.playbooks import settings_of
     from meshguard.model.plan import Direction
 
-    settings = runner.settings_of(target, where.config)
+    settings = settings_of(target, where.config)
     extravars = {"context": where.context, "meshguard": settings, **extra}
     return int(Exit.REFUSED if runner.show_what_would_change(Direction(playbook), extravars) else Exit.DONE)

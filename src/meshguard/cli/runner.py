@@ -11,17 +11,15 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from meshguard.app import Target
 from meshguard.cli import codes
 from meshguard.cli.follow import ProgressView
 from meshguard.clock import WallClock
+from meshguard.doors.playbooks import ANSIBLE_SETTINGS, Playbook, playbook
 from meshguard.engine.progress import Watcher
-from meshguard.engine.stop import StopSignal
 from meshguard.journal import events
 from meshguard.journal.journal import read_entries
 from meshguard.journal.rundir import RunDir
@@ -32,27 +30,12 @@ _LOOK_S = 0.25
 """How often the journal is looked at for progress."""
 
 
-def playbook(direction: Direction) -> Path:
-    """The playbook for a direction, in the checkout or in the installed package."""
-    return Path(str(files("meshguard") / "playbooks" / f"{direction.value}.yml"))
-
-
-def settings_of(target: Target, config_file: Path | None) -> dict[str, Any]:
-    """What the modules need to open the same cluster as the same person."""
-    return {
-        "kubeconfig": str(Path(target.kubeconfig).resolve()) if target.kubeconfig else "",
-        "config": str(config_file.resolve()) if config_file else "",
-        "as_user": target.as_user,
-        "as_groups": list(target.as_groups),
-    }
-
-
 def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any]) -> codes.Exit:
     """Run the playbook for an open run until its end; return the exit code that its journal says.
 
     The first interrupt asks the run to stop at a safe point, a second one ends the playbook's own process group.
     """
-    run = _Playbook(folder, playbook(direction), {**extravars, "run": folder.run})
+    run = Playbook(folder, playbook(direction), {**extravars, "run": folder.run})
     view, watcher, clock = ProgressView(), Watcher(folder.journal), WallClock()
     with _interrupts_stop(run):
         thread = threading.Thread(target=run.start, daemon=True)
@@ -64,52 +47,6 @@ def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any]) 
     return _verdict(folder, run)
 
 
-class _Playbook:
-    """A playbook under ansible-runner; its own output goes to a file of the run."""
-
-    def __init__(self, folder: RunDir, path: Path, extravars: Mapping[str, Any]) -> None:
-        self.folder, self._path, self._extravars = folder, path, extravars
-        self.cancelled = False
-        self.refusal: Mapping[str, Any] = {}
-        """What the module answered that failed, when it failed before the engine could write it down."""
-        self.output = folder.path / "ansible"
-
-    def start(self) -> None:
-        """Run it to its end."""
-        import ansible_runner
-
-        self.output.mkdir(mode=0o700, exist_ok=True)
-        ansible_runner.run(
-            private_data_dir=str(self.output),
-            playbook=str(self._path),
-            inventory="localhost,",
-            extravars=dict(self._extravars),
-            envvars=ANSIBLE_SETTINGS,
-            quiet=True,
-            cancel_callback=lambda: self.cancelled,
-            event_handler=self._heard,
-        )
-
-    def _heard(self, event: Mapping[str, Any]) -> bool:
-        if event.get("event") == "runner_on_failed":
-            self.refusal = event["event_data"]["res"]
-        return False
-
-    def ask_to_stop(self) -> None:
-        """Let the run stop at the next safe point."""
-        StopSignal(self.folder.stop).request()
-
-
-#: Our playbooks are quiet, without colours, and run with the interpreter that runs meshguard.
-ANSIBLE_SETTINGS = {
-    "ANSIBLE_NOCOLOR": "1",
-    "ANSIBLE_LOCALHOST_WARNING": "False",
-    "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
-    "ANSIBLE_RETRY_FILES_ENABLED": "False",
-    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-}
-
-
 def show_what_would_change(direction: Direction, extravars: Mapping[str, Any]) -> int:
     """Run the playbook with `--check --diff`, its output on the terminal; return Ansible's exit code."""
     command = ["ansible-playbook", str(playbook(direction)), "--check", "--diff", "-e", json.dumps(dict(extravars))]
@@ -117,7 +54,7 @@ def show_what_would_change(direction: Direction, extravars: Mapping[str, Any]) -
 
 
 @contextmanager
-def _interrupts_stop(run: _Playbook) -> Iterator[None]:
+def _interrupts_stop(run: Playbook) -> Iterator[None]:
     """While it is entered, SIGINT asks the run to stop, and a second one ends the playbook."""
     count = itertools.count(1)
 
@@ -135,7 +72,7 @@ def _interrupts_stop(run: _Playbook) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _verdict(folder: RunDir, run: _Playbook) -> codes.Exit:
+def _verdict(folder: RunDir, run: Playbook) -> codes.Exit:
     state = state_of(read_entries(folder.journal))
     match state.ending:
         case events.RunFinished(outcome, sentence):

@@ -23,7 +23,7 @@ OWN_NAMESPACE = "meshguard-system"
 
 #: ConfigMaps are read in two namespaces only; a cluster's other ones are nobody's business.
 _CONFIG_MAP_NAMESPACES = (ISTIO_NAMESPACE, OWN_NAMESPACE)
-_NOT_IN_SNAPSHOT = ("Lease", "ConfigMap")
+_NOT_IN_SNAPSHOT = ("Lease", "LimitRange", "ConfigMap")
 
 
 class Reader:

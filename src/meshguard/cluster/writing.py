@@ -110,7 +110,12 @@ class Writer:
     async def delete(self, ref: Ref, uid: str) -> None:
         """Delete the object with this UID; one that is gone already is fine. Raises WriteConflict for another UID."""
         path = KINDS[ref.kind].path(ref.namespace, ref.name)
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",  # the API's default would leave the pods of a Job behind
+        }
         trouble: ClusterError | None = None
         for attempt in range(_ROUNDS):
             try:

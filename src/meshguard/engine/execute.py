@@ -112,7 +112,7 @@ class Executor:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
         try:
             await self._settle_undone_run(plan, state)
-            status = RecordStatus.OPEN if plan.direction is Direction.EXIT else RecordStatus.CLOSED
+            status = RecordStatus.OPEN if plan.direction.holds else RecordStatus.CLOSED
             await self._records.put(self._record(plan, status))
         except ClusterError as error:
             outcome = refused(error, "all phases are over, but the record in the cluster could not be closed")

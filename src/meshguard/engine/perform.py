@@ -7,11 +7,15 @@ from typing import Any
 
 from meshguard.journal.events import Conflicted, Done, Skipped
 from meshguard.journal.records import RUN_LABEL
+from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Resource, dig
 from meshguard.model.plan import Action, Step
 from meshguard.ports import Cluster, Gone, Rejected, WriteConflict
 
 Effect = Done | Skipped | Conflicted
+
+CHURNED_LABEL = "meshguard.dev/churned"
+"""On an object that its own run goes on changing: what it holds when it is deleted says nothing of others."""
 
 
 async def perform(cluster: Cluster, step: Step, run: str, *, undoing: bool) -> Effect:
@@ -102,8 +106,23 @@ def labelled(manifest: Mapping[str, Any], run: str) -> dict[str, Any]:
 
 
 def same_spec(found: Resource, manifest: Mapping[str, Any]) -> bool:
-    """Tell whether the object is still what the manifest says."""
-    return bool(found.spec == dig(manifest, "spec", default={}))
+    """Tell whether the object is still what the manifest says; to built-in kinds the server adds its defaults."""
+    wanted = dig(manifest, "spec", default={})
+    if CHURNED_LABEL in found.labels:
+        return True
+    return bool(found.spec == wanted) if KINDS[found.ref.kind].optional else _holds(found.spec, wanted)
+
+
+def _holds(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_holds(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(found, list | tuple)
+            and len(found) == len(wanted)
+            and all(_holds(inner, value) for inner, value in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
 
 
 def _manifest_of(step: Step) -> Mapping[str, Any]:

@@ -115,4 +115,4 @@ def _summary(folder: RunDir) -> RunSummary:
 def _status(state: RunState) -> RunStatus:
     if not state.finished:
         return RunStatus.UNFINISHED
-    return RunStatus.OPEN if state.opened.direction == Direction.EXIT else RunStatus.FINISHED
+    return RunStatus.OPEN if Direction(state.opened.direction).holds else RunStatus.FINISHED

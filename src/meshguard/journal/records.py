@@ -240,10 +240,22 @@ def with_open_runs(snapshot: Snapshot) -> Snapshot:
 
 
 def _still_open(records: Collection[RunRecord]) -> tuple[OpenRun, ...]:
+    """Faults are no break-glass: to whoever plans an exit they are how the cluster is."""
+    passing = (Direction.RESTORE, Direction.FAULT)
+    return _holding(record for record in records if record.plan.direction not in passing)
+
+
+def open_faults(snapshot: Snapshot) -> tuple[OpenRun, ...]:
+    """Return the faults that nobody has undone yet, oldest first."""
+    records, _ = read_records(snapshot.of_kind("ConfigMap"))
+    return _holding(record for record in records.values() if record.plan.direction is Direction.FAULT)
+
+
+def _holding(records: Iterable[RunRecord]) -> tuple[OpenRun, ...]:
     held = (
         record.to_open_run()
         for record in sorted(records, key=lambda record: record.run)
-        if record.plan.direction is not Direction.RESTORE and record.status in (RecordStatus.OPEN, RecordStatus.PARTIAL)
+        if record.status in (RecordStatus.OPEN, RecordStatus.PARTIAL)
     )
     return tuple(run for run in held if run.changes or run.created)
 

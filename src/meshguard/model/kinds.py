@@ -48,6 +48,7 @@ _TABLE = (
     Kind("ConfigMap", "", "v1", "configmaps"),
     Kind("Node", "", "v1", "nodes", namespaced=False),
     Kind("ResourceQuota", "", "v1", "resourcequotas"),
+    Kind("LimitRange", "", "v1", "limitranges"),
     Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims"),
     Kind("Deployment", "apps", "v1", "deployments"),
     Kind("ReplicaSet", "apps", "v1", "replicasets"),

@@ -25,6 +25,13 @@ class Direction(StrEnum):
     EXIT = "exit"
     RESTORE = "restore"
     REALIGN = "realign"
+    FAULT = "fault"
+    """Breaks something on purpose, in a rehearsal; its way back is a restore like any other."""
+
+    @property
+    def holds(self) -> bool:
+        """A finished plan of this direction has left something that a restore must give back."""
+        return self in (Direction.EXIT, Direction.FAULT)
 
 
 class Action(StrEnum):

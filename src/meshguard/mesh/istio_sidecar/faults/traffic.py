@@ -1,0 +1,151 @@
+"""Faults of traffic and configuration: load, jobs that never end, mutual TLS, retries, objects that churn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from meshguard.mesh.istio_sidecar import names
+from meshguard.mesh.istio_sidecar.edits import manifest_of
+from meshguard.mesh.istio_sidecar.faults import targets
+from meshguard.mesh.istio_sidecar.faults.members import NATIVE_SIDECAR
+from meshguard.mesh.istio_sidecar.faults.targets import FaultError
+from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
+from meshguard.mesh.istio_sidecar.peer_authentication import Mode, PeerPolicies, mode_of
+from meshguard.mesh.protocol import Draft, Settings
+from meshguard.model.change import change_at
+from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Step, Wave
+from meshguard.model.snapshot import Snapshot
+
+RUN_LABEL = "meshguard.dev/run"
+CHURNED_LABEL = "meshguard.dev/churned"
+_LONGEST_S = 3_600
+_MOST_CHURNED = 500
+_GRACE_S = 30
+
+
+def run_job(
+    snapshot: Snapshot,
+    settings: Settings,
+    namespace: str,
+    image: str,
+    command: Sequence[str],
+    seconds: float = 120.0,
+    name: str = "job",
+    pods: int = 1,
+    sidecar: str = "native",
+) -> Draft:
+    """Run a Job: the load that goes through sidecars, a caller without one, or work that a sidecar keeps from ending.
+
+    `sidecar` is `native`, `classic` or `none`. The Job is ended `seconds` and a little later whatever happens.
+    """
+    targets.known(namespace, snapshot.namespaces, "namespace")
+    targets.known(sidecar, _SIDECARS, "kind of sidecar")
+    targets.positive("seconds", seconds, _LONGEST_S)
+    targets.positive("pods", pods, 50)
+    if not image or not command:
+        raise FaultError("a job needs an image and a command")
+    ref = targets.created("Job", namespace, name)
+    labels, annotations = _SIDECARS[sidecar]
+    template = {
+        "metadata": {"labels": {"app": ref.name, RUN_LABEL: RUN_PLACEHOLDER, **labels}, "annotations": annotations},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [
+                {"name": "job", "image": image, "imagePullPolicy": "IfNotPresent", "command": list(command)}
+            ],
+        },
+    }
+    spec = {
+        "parallelism": int(pods),
+        "completions": int(pods),
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": int(seconds) + _GRACE_S,
+        "template": template,
+    }
+    sentence = f"Run {' '.join(command)[:120]} in {namespace}, {pods} pod(s), sidecar: {sidecar}"
+    step = Step(
+        "job-001", Action.CREATE, ref, "", sentence, "it is the traffic of the fault", (), manifest_of(ref, spec)
+    )
+    return Draft((Phase("fault", "Run a job", (Wave((step,)),)),))
+
+
+_SIDECARS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
+    "native": ({}, {NATIVE_SIDECAR: "true"}),
+    "classic": ({}, {NATIVE_SIDECAR: "false"}),
+    "none": ({names.POD_INJECT: "false"}, {}),
+}
+
+
+def mtls_mode(snapshot: Snapshot, settings: Settings, namespace: str, mode: str) -> Draft:
+    """Set what the servers of a namespace accept, in the policy that holds for it, or in one that is made.
+
+    Never in the mesh-wide one: that would be a fault of everybody.
+    """
+    targets.known(namespace, snapshot.namespaces, "namespace")
+    targets.known(mode, [m.value for m in Mode if m is not Mode.UNSET], "mode of mutual TLS")
+    peers = PeerPolicies(snapshot, mesh_config(snapshot).root_namespace)
+    policy = peers.namespace_level(namespace)
+    sentence = f"Set mutual TLS of {namespace} to {mode}"
+    why = "nobody looks first who still speaks plaintext" if mode == Mode.STRICT else "the calm before the fault"
+    if policy is None:
+        ref = targets.created("PeerAuthentication", namespace, "mtls")
+        step = Step("mtls-001", Action.CREATE, ref, "", sentence, why, (), manifest_of(ref, {"mtls": {"mode": mode}}))
+    else:
+        if mode_of(policy) == mode:
+            raise FaultError(f"{policy.ref} says {mode} already; nothing was changed")
+        change = change_at(policy.doc, ("spec", "mtls", "mode"), mode)
+        step = Step("mtls-001", Action.CHANGE, policy.ref, policy.uid, sentence, why, (change,))
+    arrived = Await(
+        Check.INBOUND,
+        f"the proxies in {namespace} follow the policy",
+        (namespace,),
+        {},
+        settings.converge_deadline_s,
+    )
+    return Draft((Phase("fault", "Change what servers accept", (Wave((step,), (arrived,)),)),))
+
+
+def retry_posts(snapshot: Snapshot, settings: Settings, namespace: str, host: str, attempts: int = 3) -> Draft:
+    """Let the mesh retry every failed request to a host, POSTs among them: what Istio's own defaults leave out."""
+    targets.known(namespace, snapshot.namespaces, "namespace")
+    targets.positive("attempts", attempts, 10)
+    ref = targets.created("VirtualService", namespace, "retries")
+    route = {
+        "route": [{"destination": {"host": host}}],
+        "retries": {"attempts": int(attempts), "retryOn": "5xx", "perTryTimeout": "2s"},
+    }
+    sentence = f"Retry what fails on {host}, up to {attempts} times, whatever the method"
+    step = Step(
+        "retry-001",
+        Action.CREATE,
+        ref,
+        "",
+        sentence,
+        "each retry of a POST does its work again",
+        (),
+        manifest_of(ref, {"hosts": [host], "http": [route]}),
+    )
+    return Draft((Phase("fault", "Retry what must not be repeated", (Wave((step,)),)),))
+
+
+def churn_hosts(snapshot: Snapshot, settings: Settings, namespace: str, hosts: int = 1) -> Draft:
+    """Make hosts whose endpoints can be changed at a rate, as evictions change them; see the action `churn`."""
+    targets.known(namespace, snapshot.namespaces, "namespace")
+    targets.positive("hosts", hosts, _MOST_CHURNED)
+    steps = []
+    for number in range(1, int(hosts) + 1):
+        ref = targets.created("ServiceEntry", namespace, f"churn-{number}")
+        spec = {
+            "hosts": [f"churn-{number}.{namespace}.meshguard.invalid"],
+            "location": "MESH_INTERNAL",
+            "ports": [{"number": 8080, "name": "http", "protocol": "HTTP"}],
+            "resolution": "STATIC",
+            "endpoints": [{"address": "192.0.2.1"}],
+        }
+        manifest = manifest_of(ref, spec)
+        manifest["metadata"]["labels"] = {CHURNED_LABEL: "true"}
+        sentence = f"Make the host {spec['hosts'][0]}"
+        steps.append(
+            Step(f"churn-{number:03d}", Action.CREATE, ref, "", sentence, "its endpoints will change", (), manifest)
+        )
+    return Draft((Phase("fault", "Make hosts that change", (Wave(tuple(steps)),)),))
