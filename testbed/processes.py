@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from testbed.errors import TestbedError
 from testbed.paths import PACKAGE, RunPaths
 from testbed.waiting import wait_until
+
+_REAPED_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,9 @@ class Processes:
 def kill_and_wait(pid: int, deadline_seconds: float = 60) -> None:
     """Kill a process and wait until the kernel has let go of it; it may be gone already.
 
-    The init of a pid namespace is let go of only after every process in its namespace.
+    The init of a pid namespace is let go of only after every process in its namespace. Even then its entry stays in the
+    process table until its parent, for a supervisor the machine's init, has reaped it: that is waited for too, but a
+    parent that never reaps cannot hold us up.
 
     Raises:
         TestbedError: it still exists at the deadline.
@@ -152,5 +157,15 @@ def kill_and_wait(pid: int, deadline_seconds: float = 60) -> None:
         poll.register(descriptor, select.POLLIN)
         if not poll.poll(deadline_seconds * 1000):
             raise TestbedError(f"process {pid} is still there {deadline_seconds:.0f} s after SIGKILL")
+        with suppress(TestbedError):
+            wait_until(lambda: _reaped(descriptor), _REAPED_SECONDS, "its parent to reap it")
     finally:
         os.close(descriptor)
+
+
+def _reaped(descriptor: int) -> bool:
+    try:
+        signal.pidfd_send_signal(descriptor, 0)
+    except ProcessLookupError:
+        return True
+    return False

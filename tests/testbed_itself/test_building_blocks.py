@@ -105,5 +105,6 @@ def test_killing_waits_for_the_end_and_forgives_an_end_before() -> None:
     began = time.monotonic()
     kill_and_wait(child)
     assert time.monotonic() - began < 30
+    assert not Path(f"/proc/{child}").exists(), "not even as a zombie"
     reaper.join()
     kill_and_wait(child)
