@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from testbed import full, light, sandbox, status
+from testbed import full, light, machine_limits, sandbox, status
 from testbed.paths import MAIN, RunPaths
 from testbed.processes import Processes
 from testbed.progress import Progress
@@ -45,6 +45,7 @@ def down(paths: RunPaths, progress: Progress) -> None:
     full.require_machine()
     with _alone(paths, progress):
         sandbox.remove(paths)
+        machine_limits.give_back_for(paths.name)
         progress.say(f"down; its logs are in {paths.logs}" if paths.logs.exists() else "down")
 
 
@@ -61,6 +62,7 @@ def reset(paths: RunPaths, progress: Progress) -> None:
 
 
 def _start(paths: RunPaths, progress: Progress) -> None:
+    machine_limits.raise_for(paths.name)
     begin = full.start if paths.name == MAIN else light.start
     begin(paths, progress)
     progress.say(f"up: export KUBECONFIG={paths.kubeconfig}")

@@ -37,6 +37,7 @@ _TUNABLES = (
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/route_localnet",
     "net/netfilter/nf_conntrack_max",
+    "fs/inotify/max_user_instances",
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed import machine_limits
 from testbed.binaries import ALL
 from testbed.errors import TestbedError
 from testbed.images import Image
@@ -108,3 +109,30 @@ def test_killing_waits_for_the_end_and_forgives_an_end_before() -> None:
     assert not Path(f"/proc/{child}").exists(), "not even as a zombie"
     reaper.join()
     kill_and_wait(child)
+
+
+def test_the_machines_limits_stay_raised_until_the_last_testbed_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    limit = tmp_path / "limit"
+    limit.write_text("128")
+    monkeypatch.setattr(machine_limits, "LIMITS", {str(limit): 2048})
+    machine_limits.raise_for("main")
+    machine_limits.raise_for("other")
+    assert limit.read_text() == "2048"
+    machine_limits.give_back_for("main")
+    assert limit.read_text() == "2048", "the other one still needs it"
+    machine_limits.give_back_for("other")
+    assert limit.read_text() == "128"
+
+
+def test_a_limit_that_somebody_has_changed_meanwhile_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    limit = tmp_path / "limit"
+    limit.write_text("128")
+    monkeypatch.setattr(machine_limits, "LIMITS", {str(limit): 2048})
+    machine_limits.raise_for("main")
+    limit.write_text("4096")
+    machine_limits.give_back_for("main")
+    assert limit.read_text() == "4096"
