@@ -22,6 +22,7 @@ SYSTEM_NAMESPACE = "istio-system"
 SKEW_REVISION = "skew"
 
 _MANIFESTS = PACKAGE / "manifests"
+_CHART_VERSION = '"app.kubernetes.io/version": "{}"'
 
 # What a line must hold so that one failed request can be followed from hop to hop.
 _ACCESS_LOG_FIELDS = {
@@ -198,7 +199,9 @@ def _render(revision: str | None) -> list[dict[str, Any]]:
     stored = _rendered_file(settings)
     if not stored.is_file():
         _store_rendered(settings, stored)
-    manifests: list[dict[str, Any]] = json.loads(stored.read_text())
+    # as Istio's release builder does: in its repository the charts carry a version that is never shipped
+    text = stored.read_text().replace(_CHART_VERSION.format("1.0.0"), _CHART_VERSION.format(binaries.ISTIO_VERSION))
+    manifests: list[dict[str, Any]] = json.loads(text)
     return manifests
 
 

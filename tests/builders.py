@@ -168,7 +168,14 @@ def injector(revision: str = "default") -> Resource:
 def shop() -> World:
     """The shop: shop-web calls shop-core calls shop-pay, `load` calls them all; the whole mesh is STRICT."""
     world = World().namespace("istio-system").namespace("kube-system").add(injector())
-    world.deployment("istio-system", "istiod", port=15017, port_name="https-webhook", meshed=False)
+    world.deployment(
+        "istio-system",
+        "istiod",
+        port=15017,
+        port_name="https-webhook",
+        meshed=False,
+        container={"image": "docker.io/istio/pilot:1.31.0"},
+    )
     for name in ("shop-web", "shop-core", "shop-pay", "load"):
         world.namespace(name, **{"istio-injection": "enabled"})
     world.deployment("shop-web", "storefront").deployment("shop-core", "cart").deployment("shop-core", "catalogue")

@@ -44,7 +44,7 @@ from meshguard.plan.gate import Gate
 from meshguard.plan.scopes import resolve
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
-from meshguard.verify.seen import as_seen
+from meshguard.verify.seen import as_seen, with_told_versions
 
 if TYPE_CHECKING:
     from meshguard.cluster.kubernetes_cluster import KubernetesCluster
@@ -111,7 +111,7 @@ class Session:
 
     async def snapshot(self) -> Snapshot:
         """Read the cluster and the open runs that are recorded in it. Raises ClusterError."""
-        return with_open_runs(await self.cluster.snapshot())
+        return await with_told_versions(with_open_runs(await self.cluster.snapshot()), self.tunnels)
 
 
 @asynccontextmanager

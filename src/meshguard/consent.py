@@ -15,6 +15,7 @@ _FLAGS = {
     "accept-fail-open": "fail_open",
     "accept-egress-plaintext": "egress_plaintext",
     "accept-routing-loss": "routing_loss",
+    "accept-unknown-version": "unknown_version",
     "declare-outage": "outage",
 }
 

@@ -73,7 +73,14 @@ def _ports(workload: Any) -> str:
 def meshes(draw: st.DrawFn) -> Generated:
     """A cluster of two to four application namespaces with a few workloads each."""
     world = World().namespace("istio-system").namespace("kube-system").add(injector())
-    world.deployment("istio-system", "istiod", port=15017, port_name="https-webhook", meshed=False)
+    world.deployment(
+        "istio-system",
+        "istiod",
+        port=15017,
+        port_name="https-webhook",
+        meshed=False,
+        container={"image": "docker.io/istio/pilot:1.31.0"},
+    )
     if draw(st.integers(0, 9)) == 0:
         world.add(obj("ConfigMap", "istio-system", "istio", mesh={"enableAutoMtls": False}))
     spaces = NAMESPACES[: draw(st.integers(2, 4))]

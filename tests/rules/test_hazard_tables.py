@@ -49,7 +49,7 @@ def test_every_rule_of_every_module_is_called_on_the_way_out() -> None:
 
 
 def test_a_restart_alone_has_fewer_things_to_fear() -> None:
-    names = ["is_down", "skew", "gitops", "blind", "interruptions", "cannot_restart", "held_back"]
+    names = ["is_down", "unsupported", "skew", "gitops", "blind", "interruptions", "cannot_restart", "held_back"]
     names += ["waits_for_a_person", "bound", "disruption_budgets", "no_room", "unseen_nodes"]
     assert [rule.__name__ for rule in HAZARDS_OF_RESTART] == names
 

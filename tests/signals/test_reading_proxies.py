@@ -15,7 +15,7 @@ from meshguard.model.objects import Pod, Ref
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable, UpstreamTls
 from meshguard.ports import Forbidden
 from meshguard.signals.admin import clusters_path, counters_path, endpoints_path, inbound_path
-from meshguard.signals.istiod import control_plane
+from meshguard.signals.istiod import control_plane, versions
 from meshguard.signals.portforward import Frames
 from meshguard.signals.reader import EnvoySignals
 
@@ -209,6 +209,12 @@ def test_every_replica_of_istiod_is_asked() -> None:
     seen = asyncio.run(control_plane(tunnels, [pod("istiod-a"), pod("istiod-b"), pod("istiod-c")]))
     assert [proxy.version for proxy in seen.proxies.values()] == ["1.31.0"] * 2
     assert seen.silent == {pod("istiod-c").ref: "no"}
+
+
+def test_istiods_that_answer_say_which_version_they_are() -> None:
+    tunnels = Tunnels({"istiod-a": lambda path: f"1.31.0{path}".encode(), "istiod-b": Forbidden("no")})
+    told = asyncio.run(versions(tunnels, [pod("istiod-a"), pod("istiod-b")]))
+    assert told == {pod("istiod-a").ref: "1.31.0/version"}
 
 
 def test_istiod_tells_what_a_proxy_refuses_or_has_not_taken_yet() -> None:

@@ -13,7 +13,8 @@ from meshguard.cluster.connect import open_cluster
 from meshguard.cluster.kubernetes_cluster import KubernetesCluster
 from meshguard.model.objects import Pod, Ref
 from meshguard.model.proxy import InboundPort, ProxyFacts, ProxyUnreachable, UpstreamTls
-from meshguard.signals.istiod import control_plane
+from meshguard.model.versions import release
+from meshguard.signals.istiod import control_plane, versions
 from meshguard.signals.reader import EnvoySignals
 from testbed.api import Testbed
 from tests.fakes.clock import FakeClock
@@ -181,5 +182,7 @@ def test_istiod_knows_the_sidecars(testbed: Testbed) -> None:
         shop = [pod for pod in (await pods(cluster, "shop-web")).values() if pod.ready]
         assert {pod.ref for pod in shop} <= set(seen.proxies)
         assert {seen.proxies[pod.ref].version for pod in shop} == {"1.31.0"}
+        told = await versions(cluster, istiods)
+        assert {release(told[pod.ref]) for pod in istiods} == {(1, 31, 0)}
 
     on(testbed, scenario)

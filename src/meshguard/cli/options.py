@@ -79,6 +79,7 @@ def consents(command: F) -> F:
         ("--accept-fail-open", True, "Leaving servers lose the policies that their sidecars enforce."),
         ("--accept-egress-plaintext", True, "What the proxies encrypt on the way out may leave as plaintext."),
         ("--accept-routing-loss", True, "VirtualServices that send requests elsewhere may be missing."),
+        ("--accept-unknown-version", True, "Nobody can tell the control plane's version, and that is accepted."),
         ("--declare-outage", True, "No istiod answers, and the outage that the plan names is accepted."),
         ("--accept-authz-rule", False, "NS/POLICY#RULE whose change of meaning is acceptable; repeatable."),
         ("--accept-interruption", False, "NS/WORKLOAD or NS/WORKLOAD:PORT that may be interrupted; repeatable."),

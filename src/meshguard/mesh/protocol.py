@@ -29,6 +29,8 @@ class Consents:
     """What the proxies encrypt on the way out may leave as plaintext."""
     routing_loss: bool = False
     """VirtualServices that send requests elsewhere may be missing."""
+    unknown_version: bool = False
+    """Nobody can tell the control plane's version, and the rules may be those of another."""
 
     def words(self) -> tuple[str, ...]:
         """The options as the person gave them, sorted."""
@@ -39,6 +41,7 @@ class Consents:
                     *(["--accept-fail-open"] if self.fail_open else []),
                     *(["--accept-egress-plaintext"] if self.egress_plaintext else []),
                     *(["--accept-routing-loss"] if self.routing_loss else []),
+                    *(["--accept-unknown-version"] if self.unknown_version else []),
                     *(["--declare-outage"] if self.outage else []),
                     *(f"--accept-authz-rule {rule}" for rule in self.authz_rules),
                     *(f"--accept-interruption {target}" for target in self.interruptions),

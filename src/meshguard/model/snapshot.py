@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Snapshot:
     open_runs: tuple[OpenRun, ...] = ()
     blind: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
+    told_versions: Mapping[Ref, str] = field(default_factory=dict)
+    """What pods of a control plane say of their own version, where neither image nor label names one."""
 
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
@@ -112,7 +115,7 @@ class Snapshot:
             resources.pop(ref, None)
         for resource in changed:
             resources[resource.ref] = resource
-        return Snapshot(self.cluster, self.taken_at, resources, self.open_runs, self.blind, self.requests)
+        return dataclasses.replace(self, resources=resources)
 
 
 def changed_resource(resource: Resource, changes: Iterable[Change]) -> Resource:

@@ -14,6 +14,7 @@ from meshguard.signals.portforward import Tunnels
 
 MONITORING_PORT = 15014
 SYNC_PATH = "/debug/syncz"
+VERSION_PATH = "/version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,20 @@ async def control_plane(tunnels: Tunnels, istiods: Sequence[Pod], *, deadline_s:
         else:
             proxies.update((proxy.pod, proxy) for proxy in answer)
     return ControlPlane(proxies, silent)
+
+
+async def versions(tunnels: Tunnels, istiods: Sequence[Pod], *, deadline_s: float = 5.0) -> Mapping[Ref, str]:
+    """Ask replicas of istiod which version they are; who does not answer is left out. Raises nothing.
+
+    Source: Istio, pilot/pkg/bootstrap/monitoring.go.
+    """
+
+    def line(body: bytes) -> str:
+        return body.decode().strip()
+
+    asked = (ask(tunnels, pod.ref, MONITORING_PORT, VERSION_PATH, line, deadline_s=deadline_s) for pod in istiods)
+    answers = zip(istiods, await asyncio.gather(*asked), strict=True)
+    return {pod.ref: answer for pod, answer in answers if not isinstance(answer, Silence)}
 
 
 async def _ask(tunnels: Tunnels, istiod: Ref, deadline_s: float) -> list[ConnectedProxy] | Silence:

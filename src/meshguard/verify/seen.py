@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from meshguard.mesh.istio_sidecar import membership, proofs
+from meshguard.mesh.istio_sidecar.control_plane import silent_pods
 from meshguard.mesh.protocol import WorkloadStatus
 from meshguard.model.objects import Pod
 from meshguard.model.proxy import InboundPort, ProxyFacts
 from meshguard.model.snapshot import Snapshot
 from meshguard.ports import Signals
-from meshguard.signals.istiod import ControlPlane, control_plane
+from meshguard.signals.istiod import ControlPlane, control_plane, versions
 from meshguard.signals.portforward import Tunnels
 
 ISTIOD_LABEL = ("app", "istiod")
@@ -28,6 +29,12 @@ async def as_seen(
         signals.proxies(list(chosen.values()), ["inbound"]), control_plane(tunnels, istiods)
     )
     return tuple(_seen(row, chosen[row], facts.get(chosen[row].ref), plane) if row in chosen else row for row in rows)
+
+
+async def with_told_versions(snapshot: Snapshot, tunnels: Tunnels) -> Snapshot:
+    """Let istiods say which version they are where nothing in the cluster names it; without such, ask nobody."""
+    pods = silent_pods(snapshot)
+    return replace(snapshot, told_versions=await versions(tunnels, pods)) if pods else snapshot
 
 
 def _one_proxy(snapshot: Snapshot, row: WorkloadStatus) -> Pod | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshguard.mesh.istio_sidecar import names, webhooks
+from meshguard.mesh.istio_sidecar import names, supported, webhooks
 from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import Snapshot
+from meshguard.model.versions import release
 
 #: Groups whose objects a plan may have to edit.
 ISTIO_GROUPS = frozenset({"security.istio.io", "networking.istio.io"})
@@ -99,11 +100,31 @@ def _refuses(snapshot: Snapshot, webhook: Mapping[str, Any]) -> bool:
 
 
 def versions(snapshot: Snapshot) -> Mapping[str, str]:
-    """Return for each revision the tag of its istiod's image; only some tags are versions."""
+    """Return the version of each revision's istiod; the tag of its image where nothing tells one."""
     return {
-        workload.template_labels.get(names.REVISION) or workload.labels.get(names.REVISION) or "default": str(
-            container.get("image", "")
-        ).rpartition(":")[2]
+        revision_of(workload): version_of(snapshot, workload) or _image(workload).rpartition(":")[2]
         for workload in istiods(snapshot)
-        for container in workload.template_containers[:1]
     }
+
+
+def revision_of(istiod: Workload) -> str:
+    """Return the revision that an istiod serves."""
+    return istiod.template_labels.get(names.REVISION) or istiod.labels.get(names.REVISION) or "default"
+
+
+def version_of(snapshot: Snapshot, istiod: Workload) -> str:
+    """Return an istiod's version: what its image or its chart names, else what its pods say; "" where nobody does."""
+    declared = supported.declared_version(_image(istiod), {**istiod.labels, **istiod.template_labels})
+    pods = snapshot.pods_of_workload.get(istiod.ref, ())
+    told = (snapshot.told_versions.get(pod.ref, "") for pod in pods)
+    return declared or next((text for text in told if release(text)), "")
+
+
+def silent_pods(snapshot: Snapshot) -> tuple[Pod, ...]:
+    """Return the ready pods of those istiods whose version only they themselves can tell."""
+    unnamed = [workload for workload in istiods(snapshot) if not version_of(snapshot, workload)]
+    return tuple(p for w in unnamed for p in snapshot.pods_of_workload.get(w.ref, ()) if p.ready)
+
+
+def _image(istiod: Workload) -> str:
+    return next((str(container.get("image", "")) for container in istiod.template_containers), "")

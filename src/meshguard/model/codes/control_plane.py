@@ -69,4 +69,23 @@ CONTROL_PLANE_CODES = (
         "Istio docs, supported skew between data plane and control plane",
         example="the proxies of Deployment shop-web/storefront are 1.29.0, ahead of the istiod of revision 1-28",
     ),
+    Code(
+        "MG408",
+        "the control plane is of a version that is not supported",
+        Severity.BLOCKS,
+        "Which webhooks match, how policies merge and what proxies are sent may differ from the rules in meshguard.",
+        "Use a meshguard that knows this version, or leave by hand with your mesh's own documentation.",
+        "docs/support.md",
+        example="Deployment istio-system/istiod is Istio 1.22.3",
+    ),
+    Code(
+        "MG409",
+        "the control plane's version cannot be told",
+        Severity.BLOCKS,
+        "The rules in meshguard may be those of another version.",
+        "Give istiod's image a tag that names its version, or bring one istiod back so that it can say so.",
+        "docs/support.md",
+        consent="--accept-unknown-version",
+        example="the image of Deployment istio-system/istiod is named by a digest, and no istiod answers",
+    ),
 )

@@ -33,6 +33,7 @@ HAZARDS: tuple[Rule, ...] = (
 #: What any restart has to fear, also one that leaves nobody out.
 HAZARDS_OF_RESTART: tuple[Rule, ...] = (
     control_plane.is_down,
+    control_plane.unsupported,
     control_plane.skew,
     world.gitops,
     world.blind,

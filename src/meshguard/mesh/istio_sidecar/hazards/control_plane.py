@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshguard.mesh.istio_sidecar import control_plane, membership
+from meshguard.mesh.istio_sidecar import control_plane, membership, supported
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
@@ -34,6 +34,19 @@ def validation_is_deaf(scope: Scope, consents: Consents) -> Iterator[Finding]:
         return
     for configuration in control_plane.deaf_validators(scope.snapshot):
         yield Finding(CODES["MG403"], configuration.ref, "it fails closed and no ready pod answers for its service")
+
+
+def unsupported(scope: Scope, consents: Consents) -> Iterator[Finding]:
+    """Istiods of a version that these rules were not written for, and those that nobody knows the version of."""
+    for istiod in control_plane.istiods(scope.snapshot):
+        text = control_plane.version_of(scope.snapshot, istiod)
+        version = release(text)
+        known = f"supported: {supported.in_words()}"
+        if version is None:
+            words = f"neither its image, its labels nor its pods tell which version it is; {known}"
+            yield Finding(CODES["MG409"], istiod.ref, words, accepted=consents.unknown_version)
+        elif not supported.is_supported(version):
+            yield Finding(CODES["MG408"], istiod.ref, f"it is Istio {_dotted(version)}; {known}")
 
 
 def other_networks(scope: Scope, _: Consents) -> Iterator[Finding]:
@@ -77,4 +90,4 @@ def _dotted(version: tuple[int, int, int]) -> str:
     return ".".join(map(str, version))
 
 
-RULES = (is_down, validation_is_deaf, other_networks, skew)
+RULES = (is_down, validation_is_deaf, unsupported, other_networks, skew)
