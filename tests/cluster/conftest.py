@@ -1,3 +1,3 @@
-from testbed.fixtures import able_machine, testbed
+from testbed.fixtures import able_machine, light_cluster, testbed
 
-__all__ = ["able_machine", "testbed"]
+__all__ = ["able_machine", "light_cluster", "testbed"]

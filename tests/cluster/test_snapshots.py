@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,45 @@ def test_what_may_not_be_seen_is_blind_with_the_reason(tmp_path: Path) -> None:
         "DaemonSet": 'User "x" cannot list resource "daemonsets"',
         "ConfigMap in istio-system": 'User "x" cannot list resource "configmaps"',
     }
+
+
+def refuse(server: ApiServer, kind: str) -> None:
+    server.on(f"GET {KINDS[kind].path()}", status(403, f'User "x" cannot list resource "{KINDS[kind].plural}"'))
+
+
+def may_list(**granted: list[str]) -> Callable[[Seen], Say]:
+    """Rules reviews of somebody who may list these plurals in these namespaces."""
+
+    def review(seen: Seen) -> Say:
+        plurals = granted.get(seen.body["spec"]["namespace"].replace("-", "_"), [])
+        rules = [{"verbs": ["list"], "apiGroups": ["*"], "resources": plurals}] if plurals else []
+        return Say(201, {"status": {"resourceRules": rules}})
+
+    return review
+
+
+REVIEWS = "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+
+
+def test_what_may_be_seen_in_some_namespaces_only_is_read_there(tmp_path: Path) -> None:
+    server = cluster_of().on("GET /api/v1/namespaces", {"items": [namespace("shop"), namespace("bank")]})
+    for kind in ("Pod", "Service", "DaemonSet"):
+        refuse(server, kind)
+    server.on(REVIEWS, may_list(shop=["pods", "services"], bank=["services"]))
+    server.on("GET /api/v1/namespaces/shop/pods", {"items": [item("web")]})
+    server.on("GET /api/v1/namespaces/shop/services", {"items": [item("web")]})
+    server.on("GET /api/v1/namespaces/bank/services", {"items": [item("till", "bank")]})
+    snapshot = snapshot_of(server, tmp_path)
+    assert [str(r.ref) for r in (*snapshot.pods, *snapshot.of_kind("Service"))] == [
+        "Pod shop/web",
+        "Service bank/till",
+        "Service shop/web",
+    ]
+    assert snapshot.blind == {
+        "DaemonSet": 'User "x" cannot list resource "daemonsets"',
+        "Pod in bank": "list pods is not allowed",
+    }
+    assert snapshot.requests == LISTS + 2 + 3
 
 
 def test_the_whole_snapshot_fails_when_the_server_goes_away(tmp_path: Path) -> None:

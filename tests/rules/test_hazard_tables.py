@@ -59,7 +59,7 @@ def test_a_restart_alone_has_fewer_things_to_fear() -> None:
     [
         *("Namespace", "Pod", "Service", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ConfigMap"),
         *("MutatingWebhookConfiguration", "PeerAuthentication", "DestinationRule", "AuthorizationPolicy"),
-        *("RequestAuthentication", "Sidecar", "ServiceEntry"),
+        *("RequestAuthentication", "Sidecar", "ServiceEntry", "VirtualService", "EnvoyFilter", "WasmPlugin"),
     ],
 )
 def test_a_kind_that_decides_and_could_not_be_read_blocks(kind: str) -> None:

@@ -152,6 +152,24 @@ def test_what_could_not_be_read_blocks_only_if_it_decides(kind: str, code: str, 
     assert blocks(plan, code) is blocking
 
 
+def test_namespaces_that_could_not_be_read_are_named_each_with_what_is_missing() -> None:
+    unread = {"Pod in shop-pay": "no", "Service in shop-pay": "no", "Job in shop-pay": "no", "Job in load": "no"}
+    plan = exit_of(replace(shop().snapshot(), blind=unread))
+    assert found(plan, "MG702") == [("Namespace shop-pay", "these of its objects could not be read: Pod, Service (no)")]
+    assert found(plan, "MG703") == [
+        ("Namespace load", "these of its objects could not be read: Job (no)"),
+        ("Namespace shop-pay", "these of its objects could not be read: Job (no)"),
+    ]
+    assert blocks(plan, "MG702")
+
+
+@pytest.mark.parametrize("space", ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"])
+def test_a_blind_namespace_that_nobody_injects_does_not_block(space: str) -> None:
+    plan = exit_of(replace(shop().snapshot(), blind={f"Pod in {space}": "no"}))
+    assert not blocks(plan, "MG702")
+    assert found(plan, "MG703")
+
+
 def test_a_part_that_another_run_has_is_told() -> None:
     snapshot = shop().snapshot()
     plan = exit_of(snapshot)

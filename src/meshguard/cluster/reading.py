@@ -8,6 +8,7 @@ from typing import Any
 from meshguard.cluster.concurrency import all_of
 from meshguard.cluster.errors import Expired, NotFound
 from meshguard.cluster.requests import JSON, Requests
+from meshguard.cluster.rights import lacking_rights
 from meshguard.cluster.trimming import trimmed
 from meshguard.model.kinds import KINDS, Kind
 from meshguard.model.objects import Ref, Resource, dig
@@ -99,10 +100,16 @@ class Reader:
         )
 
     async def snapshot(self, identity: ClusterIdentity) -> Snapshot:
-        """Read everything the rules need with all lists at once. Raises Unreachable; what is forbidden is `blind`."""
+        """Read everything the rules need with all lists at once. Raises Unreachable; what is forbidden is `blind`.
+
+        Only somebody who may not list a kind in the whole cluster costs more: what may be listed of it in single
+        namespaces is.
+        """
         before = self._requests.sent
         taken_at = self._requests.clock.wall()
         resources, blind = await self._read(list(_snapshot_lists()))
+        parts, blind = await self._read_in_parts(resources, blind)
+        resources |= parts
         # An istiod outside istio-system keeps its settings beside itself; only its webhook says where that is.
         elsewhere = _injector_namespaces(resources) - set(_CONFIG_MAP_NAMESPACES)
         more, more_blind = await self._read([(KINDS["ConfigMap"], namespace) for namespace in sorted(elsewhere)])
@@ -122,6 +129,22 @@ class Reader:
                 if kind.name != "ConfigMap" or _wanted_config_map(resource.ref):
                     resources[resource.ref] = resource
         return resources, blind
+
+    async def _read_in_parts(
+        self, resources: Mapping[Ref, Resource], blind: dict[str, str]
+    ) -> tuple[dict[Ref, Resource], dict[str, str]]:
+        """Read refused kinds in those namespaces where this person may; what stays blind is named by namespace."""
+        refused = [KINDS[name] for name in blind if name in KINDS and KINDS[name].namespaced]
+        spaces = sorted(ref.name for ref in resources if ref.kind == "Namespace")
+        wanted = {("list", kind.resource, space): (kind, space) for kind in refused for space in spaces}
+        lacking = await lacking_rights(self._requests, wanted) if wanted else frozenset()
+        found, unread = await self._read([place for right, place in wanted.items() if right not in lacking])
+        partly = {kind.name for right, (kind, _) in wanted.items() if right not in lacking}
+        for right in sorted(lacking):
+            kind, space = wanted[right]
+            if kind.name in partly:
+                unread[f"{kind.name} in {space}"] = f"list {kind.resource} is not allowed"
+        return found, {name: why for name, why in blind.items() if name not in partly} | unread
 
     async def _list_or_reason(self, kind: Kind, namespace: str) -> list[Resource] | str:
         try:

@@ -20,6 +20,15 @@ _API = "/apis/authorization.k8s.io/v1"
 async def missing_rights(requests: Requests, wanted: Collection[Right]) -> Sequence[str]:
     """Return those of `wanted` that the person lacks, as sentences: `patch deployments.apps in shop-web`.
 
+    Raises Unreachable or Forbidden.
+    """
+    lacking = await lacking_rights(requests, wanted)
+    return [_sentence(right) for right in sorted(lacking, key=lambda right: (right[2], right[1], right[0]))]
+
+
+async def lacking_rights(requests: Requests, wanted: Collection[Right]) -> frozenset[Right]:
+    """Return those of `wanted` that the person lacks.
+
     Rules that are restricted to certain object names do not count. Where an authorizer cannot list its rules
     (webhooks of cloud providers), what seems to be missing is asked right by right.
     Raises Unreachable or Forbidden.
@@ -35,7 +44,7 @@ async def missing_rights(requests: Requests, wanted: Collection[Right]) -> Seque
         (doubtful if review.get("incomplete") else missing).extend(lacking)
     answers = await all_of(_allowed(requests, right) for right in doubtful)
     missing += [right for right, allowed in zip(doubtful, answers, strict=True) if not allowed]
-    return [_sentence(right) for right in sorted(missing, key=lambda right: (right[2], right[1], right[0]))]
+    return frozenset(missing)
 
 
 async def _review(requests: Requests, namespace: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.mesh.istio_sidecar.webhooks import SYSTEM_NAMESPACES
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
@@ -28,6 +29,9 @@ DECISIVE_KINDS = frozenset(
         "RequestAuthentication",
         "Sidecar",
         "ServiceEntry",
+        "VirtualService",
+        "EnvoyFilter",
+        "WasmPlugin",
         "ConfigMap",
     }
 )
@@ -97,11 +101,23 @@ def gitops(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 
 def blind(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """What could not be read, and whether that matters."""
+    """What could not be read, in the whole cluster or namespace by namespace, and whether that matters."""
+    parts: dict[tuple[str, bool], dict[str, str]] = {}
     for what, why in sorted(scope.snapshot.blind.items()):
-        kind = what.split()[0]
-        code = CODES["MG702"] if kind in DECISIVE_KINDS else CODES["MG703"]
-        yield Finding(code, Ref(kind, "", what.split()[-1]), f"{what}: {why}")
+        kind, _sep, space = what.partition(" in ")
+        if space:
+            parts.setdefault((space, _decides(kind, space)), {})[kind] = why
+        else:
+            code = CODES["MG702"] if _decides(what.split()[0]) else CODES["MG703"]
+            yield Finding(code, Ref(what.split()[0], "", what.split()[-1]), f"{what}: {why}")
+    for (space, decides), reasons in sorted(parts.items()):
+        told = f"these of its objects could not be read: {', '.join(reasons)} ({next(iter(reasons.values()))})"
+        yield Finding(CODES["MG702" if decides else "MG703"], Ref("Namespace", "", space), told)
+
+
+def _decides(kind: str, namespace: str = "") -> bool:
+    """Nobody injects pods of the system's namespaces: what is in there neither calls by mutual TLS nor serves it."""
+    return kind in DECISIVE_KINDS and namespace not in SYSTEM_NAMESPACES
 
 
 def open_runs(scope: Scope, _: Consents) -> Iterator[Finding]:
