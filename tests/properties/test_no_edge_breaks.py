@@ -14,26 +14,28 @@ from meshguard.model.objects import Ref
 from meshguard.model.plan import Plan
 from meshguard.model.snapshot import Snapshot
 from meshguard.plan.apply import open_run_of
-from meshguard.plan.build import NotInMesh, plan_exit, plan_restore
+from meshguard.plan.build import NotInMesh, ProtectedScope, plan_exit, plan_restore
 from tests.properties.exceptions import Excepted, excepted
-from tests.properties.meshes import Generated, meshes, scopes
+from tests.properties.meshes import NAMESPACES, Generated, meshes, scopes
 from tests.properties.oracle import Edge, Oracle
 from tests.properties.walking import Walk
 
 MESH = IstioSidecar()
-SETTINGS = Settings()
+SYSTEM = frozenset({"kube-system", "istio-system"})
+#: Which namespaces are protected besides the system's: seldom one of the applications'.
+protections = st.sampled_from([SYSTEM] * 4 + [SYSTEM | {name} for name in NAMESPACES])
 
 
-def with_all_consents(snapshot: Snapshot, namespaces: frozenset[str]) -> Plan:
+def with_all_consents(snapshot: Snapshot, namespaces: frozenset[str], settings: Settings) -> Plan:
     """Plan, and accept whatever the first plan says that a person may accept."""
-    first = plan_exit(snapshot, MESH, LeaveRequest(namespaces, Consents(authz_loss=True, fail_open=True), SETTINGS))
+    first = plan_exit(snapshot, MESH, LeaveRequest(namespaces, Consents(authz_loss=True, fail_open=True), settings))
     consents = Consents(
         authz_loss=True,
         fail_open=True,
         authz_rules=frozenset(named for f in first.findings if (named := _rule_named(f))),
         interruptions=frozenset(place for f in first.findings if (place := _place_named(f))),
     )
-    return plan_exit(snapshot, MESH, LeaveRequest(namespaces, consents, SETTINGS))
+    return plan_exit(snapshot, MESH, LeaveRequest(namespaces, consents, settings))
 
 
 def _rule_named(finding: Finding) -> str:
@@ -65,14 +67,16 @@ def _all_work(snapshot: Snapshot, wanted: set[Edge], after: str) -> None:
 
 
 @settings(max_examples=80)
-@given(meshes(), scopes, st.integers(0, 2**16))
-def test_every_edge_that_worked_goes_on_working(mesh: Generated, scope: set[str], seed: int) -> None:
-    snapshot = mesh.snapshot
+@given(meshes(), scopes, protections, st.integers(0, 2**16))
+def test_every_edge_that_worked_goes_on_working(
+    mesh: Generated, scope: set[str], protected: frozenset[str], seed: int
+) -> None:
+    snapshot, rules = mesh.snapshot, Settings(protected_namespaces=protected)
     worked = Oracle(snapshot).working_edges()
     try:
-        plan = with_all_consents(snapshot, mesh.named(scope))
-    except NotInMesh:
-        event("nothing of it is in the mesh")
+        plan = with_all_consents(snapshot, mesh.named(scope), rules)
+    except (NotInMesh, ProtectedScope) as refusal:
+        event(type(refusal).__name__)
         return
     if plan.blockers:
         event(f"blocked by {', '.join(sorted({f.code.id for f in plan.blockers}))}")
@@ -85,7 +89,7 @@ def test_every_edge_that_worked_goes_on_working(mesh: Generated, scope: set[str]
     run = open_run_of(plan, out, "R1")
     opened = Snapshot(out.cluster, out.taken_at, out.resources, (run,))
     walk.snapshot = opened
-    back = plan_restore(opened, MESH, run, SETTINGS)
+    back = plan_restore(opened, MESH, run, rules)
     assert not back.blockers, [f"{f.code.id} {f.object}: {f.detail}" for f in back.blockers]
     watch(walk, back, "R2", worked, spared, Random(seed + 2))
     assert documents(walk.snapshot) == documents(snapshot), "restore is not the inverse of exit"

@@ -175,7 +175,7 @@ def test_by_pod_label_leaves_the_namespace_as_it_is() -> None:
 
 
 def test_the_whole_mesh_edits_the_mesh_wide_policy_in_place() -> None:
-    plan = exit_of(shop().snapshot(), Asked(whole_mesh=True, cap="100%"))
+    plan = exit_of(shop().snapshot(), Asked(whole_mesh=True, cap="100%"), Settings())
     edited = [s for s in plan.phase("relax").steps if s.target.kind == "PeerAuthentication"]
     assert [(s.action, s.target) for s in edited] == [
         (Action.CHANGE, Ref("PeerAuthentication", "istio-system", "default"))

@@ -167,6 +167,11 @@ class DestinationRules:
                 return rule
         return chosen
 
+    def of_namespace(self, namespace: str, host: str) -> bool:
+        """Tell whether a rule of this namespace holds for the host, for its own callers or for others."""
+        shelves = (self._local.get(namespace, _Shelf()), self._exported.get(namespace, _Shelf()))
+        return any(shelf.most_specific(host) for shelf in shelves)
+
     def _candidates(self, namespace: str, host: hosts.MeshHost) -> list[MergedRule]:
         own = self._root_private if namespace == self._root else self._local.get(namespace, _Shelf())
         found = own.most_specific(host.name)

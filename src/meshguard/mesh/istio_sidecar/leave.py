@@ -18,6 +18,7 @@ from meshguard.mesh.istio_sidecar import (
     names,
     notes,
     order,
+    protection,
     relax,
     restart,
     sharing,
@@ -61,8 +62,10 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     wanted = scope.leaving and (alive or not control_plane.deaf_validators(scope.snapshot))
     later = _later(planned_on, accepted) if wanted else _Later()
     edits = _edits(planned_on, consents, accepted, later) if wanted else ()
-    relaxing, conflicts = sharing.steps_of(scope.snapshot, "relax", edits)
-    letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", later.edits)
+    first, second = (protection.allowed(planned_on, part, accepted) for part in (edits, later.edits))
+    relaxing, conflicts = sharing.steps_of(scope.snapshot, "relax", first.edits)
+    letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", second.edits)
+    findings += [*first.findings, *second.findings, *conflicts, *more_conflicts]
     restarts = _restarts(scope, settings, alive=alive)
     listed = [r for tier in restarts for r in tier]
     phases = (
@@ -84,7 +87,7 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     }
     excluded |= {str(ref): why for ref, why in scope.kept.items()}
     said = notes.of_exit(scope, relaxing, accepted, listed, settings, alive=alive)
-    return Draft(phases, (*findings, *conflicts, *more_conflicts), said, excluded)
+    return Draft(phases, tuple(findings), said, excluded)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def _converged(scope: Scope, relaxing: Sequence[Step], later: _Later, settings: 
 
 def _out_of_reach(scope: Scope) -> set[str]:
     """The root namespace has no scope of its own: only the whole mesh can be told to take plaintext there."""
-    return set() if scope.selection.whole_mesh else {scope.mesh.root_namespace}
+    return set() if scope.edits_mesh_policy else {scope.mesh.root_namespace}
 
 
 def _let_go(later: _Later, settings: Settings) -> tuple[Await, ...]:

@@ -62,7 +62,7 @@ def _mesh_edits(scope: Scope) -> list[Edit]:
     """Return the edit of the mesh-wide policy, which only an exit of the whole mesh may make."""
     policy = scope.peers.mesh_level()
     concerned = any(_inherits_strict(scope, s) and _says_nothing(scope, s.namespace) for s in scope.called)
-    if not scope.selection.whole_mesh or policy is None or not concerned:
+    if not scope.edits_mesh_policy or policy is None or not concerned:
         return []
     return [
         Edit(

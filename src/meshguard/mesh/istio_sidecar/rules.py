@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from meshguard.mesh.istio_sidecar import membership, names, sharing
 from meshguard.mesh.istio_sidecar.hazards import hazards
@@ -81,8 +82,8 @@ class IstioSidecar:
 
     def leave(self, snapshot: Snapshot, request: LeaveRequest) -> Draft:
         """Plan the way out; see the module `leave`."""
-        planned_on = Scope(sharing.without_open_runs(snapshot), request.namespaces, request.selection)
-        return leave(request, Scope(snapshot, request.namespaces, request.selection), planned_on)
+        scope = Scope(snapshot, request.namespaces, request.selection, request.settings.protected_namespaces)
+        return leave(request, scope, replace(scope, snapshot=sharing.without_open_runs(snapshot)))
 
     def realign(self, snapshot: Snapshot, request: RealignRequest) -> Draft:
         """Plan restarts of proxies that do not fit; see the module `realign`."""

@@ -41,6 +41,8 @@ class Scope:
     snapshot: Snapshot
     namespaces: frozenset[str]
     selection: Selection = field(default_factory=Selection)
+    protected: frozenset[str] = frozenset()
+    """Namespaces of which no object may be edited."""
 
     def covers(self, ref: Ref) -> bool:
         """Tell whether a workload is meant: in the namespaces, chosen where a choice was made, not excluded."""
@@ -91,6 +93,11 @@ class Scope:
     def switched(self) -> tuple[str, ...]:
         """The namespaces that leave by their own label."""
         return tuple(sorted({w.ref.namespace for w in self.leaving} - self.partial))
+
+    @property
+    def edits_mesh_policy(self) -> bool:
+        """True when everything leaves and the policy for all may be edited, in one push instead of many."""
+        return self.selection.whole_mesh and self.mesh.root_namespace not in self.protected
 
     @cached_property
     def mesh(self) -> MeshConfig:

@@ -219,4 +219,14 @@ POLICY_CODES = (
         "pilot/pkg/security/authn/policy_applier.go (ComposePeerAuthentication)",
         example="Deployment istio-system/auth-server has a sidecar and the mesh is STRICT",
     ),
+    Code(
+        "MG224",
+        "the way out needs an edit in a protected namespace",
+        Severity.BLOCKS,
+        "No object of a protected namespace is edited; without the edit calls to this server, or to the scope, fail.",
+        "Let the owner make the edit that is named, leave with a smaller scope, narrow down who is called (a Sidecar "
+        "object), or change `protectedNamespaces`.",
+        "meshguard.yaml, protectedNamespaces",
+        example="Deployment vault/keys demands mutual TLS, the scope may call it, and namespace vault is protected",
+    ),
 )

@@ -135,7 +135,7 @@ def rules_that_stand_fast(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 def servers_in_the_root_namespace(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Servers that could take plaintext only if the whole mesh did."""
-    if not scope.leaving or scope.selection.whole_mesh:
+    if not scope.leaving or scope.edits_mesh_policy:
         return
     for server in scope.called:
         strict = scope.peers.effective(server.namespace, server.labels).strict_somewhere

@@ -144,7 +144,7 @@ def stays_in(scope: Scope, _: Consents) -> Iterator[Finding]:
 def whole_mesh(scope: Scope, _: Consents) -> Iterator[Finding]:
     """An exit of everything edits the mesh-wide policy, which is a push to every proxy at once."""
     policy = scope.peers.mesh_level()
-    if scope.selection.whole_mesh and scope.leaving and policy is not None:
+    if scope.edits_mesh_policy and scope.leaving and policy is not None:
         yield Finding(CODES["MG802"], policy.ref, f"it is edited in place for {len(scope.meshed_pods)} proxies")
 
 
