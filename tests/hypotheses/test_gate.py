@@ -11,10 +11,11 @@ import pytest
 from meshguard.engine.outcome import Result
 from meshguard.model.measurement import Measurement, Sample
 from meshguard.model.plan import Await, Check, Plan
-from meshguard.model.verdict import Truth, Verdict
+from meshguard.model.verdict import Truth
 from meshguard.plan.gate import Gate, gate_of, gated
 from meshguard.verify import gate
-from tests.fakes.judge import YES, FakeJudge
+from tests.fakes.gated import Breaching
+from tests.fakes.judge import FakeJudge
 from tests.fakes.world import LEDGER, PAY, PAYMENTS, World, exit_plan
 from tests.hypotheses.builders import hypothesis, probe
 
@@ -40,24 +41,18 @@ def test_it_stands_before_the_first_change_after_every_wave_of_restarts_and_at_t
     ]
 
 
+def test_behind_a_wave_it_names_what_goes_back_on_a_breach() -> None:
+    plan = gated(exit_plan(), GATE)
+    waits = [awaited for phase in plan.phases for wave in phase.waves for awaited in wave.awaits]
+    undoes = [awaited.undoes for awaited in waits if awaited.check is Check.HYPOTHESIS]
+    assert undoes == [(), (str(LEDGER),), (str(PAYMENTS),), ()]
+
+
 def test_it_is_a_part_of_what_is_approved() -> None:
     plain, guarded = exit_plan(), gated(exit_plan(), GATE)
     assert plain.hash != guarded.hash
     assert Plan.from_json(guarded.document()) == guarded
     assert (gate_of(plain), gate_of(guarded)) == (None, GATE)
-
-
-class Breaching(FakeJudge):
-    """Says yes to everything but the gate, which breaks at one moment."""
-
-    def __init__(self, moment: str) -> None:
-        super().__init__(YES)
-        self._moment = moment
-
-    async def judge(self, awaited: Await) -> Verdict:
-        await super().judge(awaited)
-        broken = awaited.check is Check.HYPOTHESIS and self._moment in awaited.sentence
-        return Verdict(Truth.NO, 0, 1, ("no pod was OOMKilled: shop/a: 1 events",)) if broken else YES
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def plan_text(plan: Plan) -> str:
             for step in wave.steps:
                 number += 1
                 out += _step_lines(number, step)
-            out += [_wrapped("     wait: ", f"{a.sentence} (at most {a.deadline_s:.0f} s)") for a in wave.awaits]
+            for a in wave.awaits:
+                out.append(_wrapped("     wait: ", f"{a.sentence} (at most {a.deadline_s:.0f} s)"))
+                if a.undoes:
+                    out.append(_wrapped("   if not: ", f"stop, and put back {', '.join(a.undoes)}"))
     out += _listed("Before you consent", plan.notes)
     out += _listed("Left alone", [f"{name}: {why}" for name, why in plan.excluded.items()])
     out += _listed("Accepted", plan.consents)

@@ -192,7 +192,9 @@ class Executor:
         if unmet:
             named = "; ".join(f"{awaited.sentence} (waited {waited.seconds:.0f} s)" for awaited, waited in unmet)
             missing = tuple(name for _, waited in unmet for name in waited.verdict.missing)
-            raise _Halt(Outcome(Result.VERIFICATION_FAILED, f"{phase.title}: not seen: {named}", missing=missing))
+            undo = tuple(sorted({ref for awaited, _ in unmet for ref in awaited.undoes}))
+            sentence = f"{phase.title}: not seen: {named}"
+            raise _Halt(Outcome(Result.VERIFICATION_FAILED, sentence, missing=missing, undo=undo))
 
     async def _wait(self, await_id: str, awaited: Await) -> Waited:
         async def changed(verdict: Verdict) -> None:
@@ -237,6 +239,8 @@ class Executor:
             undone = [step for step in plan.steps if step.id not in state.conflicts]
             left = {step.target for step in plan.steps if step.id in state.conflicts}
             left |= {finding.object for finding in _left_by_plan(plan)}
+            if plan.scope:  # of a part of the run only
+                left |= {step.target for step in record.holding} - {step.target for step in plan.steps}
             await self._records.put(record.restored(undone, left))
 
 

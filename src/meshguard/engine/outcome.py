@@ -49,6 +49,8 @@ class Outcome:
     """What an awaited condition still lacks."""
     conflicts: tuple[str, ...] = ()
     """One sentence for each object that was left alone."""
+    undo: tuple[str, ...] = ()
+    """Objects that the plan wants back as they were, because a condition that it set for them was not seen."""
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""

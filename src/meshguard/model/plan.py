@@ -84,6 +84,8 @@ class Await:
     """Namespaces, hosts, or object references, as the check reads them."""
     expect: Mapping[str, Any] = field(default_factory=dict)
     deadline_s: float = 120.0
+    undoes: tuple[str, ...] = ()
+    """Objects that go back to what they were before the run when this is not seen."""
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""
@@ -93,6 +95,7 @@ class Await:
             "subject": list(self.subject),
             "expect": dict(self.expect),
             "deadlineSeconds": self.deadline_s,
+            **({"undoes": list(self.undoes)} if self.undoes else {}),
         }
 
     @classmethod
@@ -104,6 +107,7 @@ class Await:
             tuple(data["subject"]),
             dict(data["expect"]),
             float(data["deadlineSeconds"]),
+            tuple(data.get("undoes", ())),
         )
 
 

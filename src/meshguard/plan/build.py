@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from meshguard.mesh.protocol import Draft, LeaveRequest, Mesh, RealignRequest, Selection, Settings
+from meshguard.model.objects import Ref
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.plan.scopes import NotInMesh, OverCap, PlanError, ProtectedScope, UnknownScope, check_scope
@@ -17,6 +21,7 @@ __all__ = [
     "plan_exit",
     "plan_realign",
     "plan_restore",
+    "plan_roll_back",
 ]
 
 
@@ -51,6 +56,29 @@ def plan_restore(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Setting
     """Plan the way back of an open run, on the cluster as it is now."""
     draft = mesh.rejoin(snapshot, run, settings)
     return _plan(snapshot, mesh, Direction.RESTORE, run.namespaces, draft, of_run=run.run)
+
+
+def plan_roll_back(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings, members: Collection[Ref]) -> Plan:
+    """Plan the way back of some workloads of an open run; everything else that it holds stays.
+
+    The label of a workload's namespace goes back as well where the run has changed it: without it no restart would
+    bring a proxy.
+    """
+    part = part_of(run, members)
+    draft = mesh.rejoin(snapshot, part, settings)
+    words = Selection(words=tuple(f"--workload {ref.namespace}/{ref.kind}/{ref.name}" for ref in sorted(members)))
+    return _plan(snapshot, mesh, Direction.RESTORE, part.namespaces, draft, selection=words, of_run=run.run)
+
+
+def part_of(run: OpenRun, members: Collection[Ref]) -> OpenRun:
+    """Return what a run holds of these workloads, and of the namespaces that they are in."""
+    spaces = {ref.namespace for ref in members}
+    changes = {
+        ref: changes
+        for ref, changes in run.changes.items()
+        if ref in members or (ref.kind == "Namespace" and ref.name in spaces)
+    }
+    return replace(run, namespaces=tuple(sorted(spaces)), changes=changes, created={}, manifests={})
 
 
 def _check(snapshot: Snapshot, mesh: Mesh, request: LeaveRequest | RealignRequest) -> None:

@@ -1,7 +1,7 @@
 """A hypothesis as a gate of a plan: it must hold before the first change, after every wave of restarts, and at the end.
 
 The gate is a part of the plan, so it is approved with it and counts for its hash. A breach ends the phase: nothing
-further is begun, and the run can be resumed or restored.
+further is begun, and behind a wave of restarts the workloads of that wave go back.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Gate:
     patience_s: float = 0.0
     """0 stops at the first look that is not healthy. Seconds."""
 
-    def at(self, moment: str) -> Wave:
-        """The gate as a wave of its own, without steps."""
+    def at(self, moment: str, undoes: tuple[str, ...] = ()) -> Wave:
+        """The gate as a wave of its own, without steps; a breach puts the objects `undoes` back."""
         sentence = f"hypothesis {self.name} holds {moment}"
         expected = {"hypothesis": dict(self.document)}
-        return Wave((), (Await(Check.HYPOTHESIS, sentence, (self.name,), expected, self.patience_s),))
+        return Wave((), (Await(Check.HYPOTHESIS, sentence, (self.name,), expected, self.patience_s, undoes),))
 
 
 def gated(plan: Plan, gate: Gate | None) -> Plan:
@@ -52,12 +52,12 @@ def gate_of(plan: Plan) -> Gate | None:
 
 def _guarded(phase: Phase, gate: Gate) -> Iterator[Wave]:
     """Put the gate behind each wave of restarts, and behind the waits that belong to it."""
-    restarted = 0
+    restarted, members = 0, tuple[str, ...]()
     for wave in phase.waves:
         if wave.steps and restarted:
-            yield gate.at(f"after wave {restarted} of restarts")
+            yield gate.at(f"after wave {restarted} of restarts", members)
         yield wave
-        if any(step.restarts for step in wave.steps):
-            restarted += 1
+        if found := tuple(str(step.target) for step in wave.steps if step.restarts):
+            restarted, members = restarted + 1, found
     if restarted:
-        yield gate.at(f"after wave {restarted} of restarts")
+        yield gate.at(f"after wave {restarted} of restarts", members)
