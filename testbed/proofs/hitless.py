@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import cycle, permutations
 from pathlib import Path
 
 from testbed.api import Testbed
@@ -95,6 +95,7 @@ def _prove(testbed: Testbed, runs: int, proof: Proof, scratch: Path, *, quick: b
     tallies = {True: Tally(), False: Tally()}
     control, floor = Tally(), Tally()
     diffs: list[str] = []
+    orders = cycle((("all",),) if quick else ORDERS)
     for number in range(runs):
         for retries in (True, False) if number < (0 if quick else RUNS_WITHOUT_RETRIES) else (True,):
             testbed.set_mesh_retries(retries)
@@ -104,9 +105,8 @@ def _prove(testbed: Testbed, runs: int, proof: Proof, scratch: Path, *, quick: b
             folder.mkdir()
             before = objects.concerned(testbed, CONCERNED)
             tally = tallies[retries]
-            with_controls = retries
-            order = ("all",) if quick else ORDERS[number % len(ORDERS)]
-            diffs += _one_run(testbed, folder, order, tally, (control, floor) if with_controls else None, proof)
+            compared = (control, floor) if retries else None
+            diffs += _one_run(testbed, folder, next(orders), tally, compared, proof)
             diffs += objects.differences(before, objects.concerned(testbed, CONCERNED))
     testbed.set_mesh_retries(True)
     answer = {
