@@ -29,6 +29,7 @@ def of_error(error: BaseException) -> Exit | None:
     from meshguard.journal.errors import JournalError
     from meshguard.plan import build
     from meshguard.rehearsal import NotARehearsal
+    from meshguard.sim.api.instance import SimError
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
         (ConfigError, Exit.USAGE),
@@ -46,6 +47,7 @@ def of_error(error: BaseException) -> Exit | None:
         (consent.ConsentError, Exit.REFUSED),
         (JournalError, Exit.REFUSED),
         (NotARehearsal, Exit.REFUSED),
+        (SimError, Exit.REFUSED),
         (ports.Unreachable, Exit.UNREACHABLE),
         (ports.ClusterError, Exit.REFUSED),
         (KeyboardInterrupt, Exit.STOPPED),

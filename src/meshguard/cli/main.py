@@ -8,6 +8,7 @@ import click
 
 from meshguard import __version__
 from meshguard.cli import act, history, rehearsal, see
+from meshguard.cli import sim as simulator
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,6 +34,7 @@ for command in (
     see.explain,
     see.doctor,
     see.config,
+    simulator.sim,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,79 @@
+"""The flight simulator: `sim up`, `sim status`, `sim down`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from meshguard.cli import options
+
+_name = click.option("--name", default="sim", show_default=True, help="One simulator of several.")
+
+
+@click.group()
+def sim() -> None:
+    """A simulated cluster on this machine: no root, no Docker, gone when it ends."""
+
+
+@sim.command("up")
+@_name
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Port on the loopback; 0 takes a free one.")
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 10000),
+    help="Simulated seconds per second.",
+)
+@options.output
+def up(name: str, port: int, speed: float, output: str) -> None:
+    """Start a simulated cluster in the background and wait until it answers."""
+    from dataclasses import asdict
+
+    from meshguard.cli import render
+    from meshguard.sim.api.instance import Folder, start
+
+    state = start(Folder(os.environ, name), port, speed, os.environ)
+    if output == "json":
+        print(render.as_json("Simulator", asdict(state)))
+        return
+    print(f"simulator {state.name!r} answers on port {state.port} (pid {state.pid})")
+    print(f"export KUBECONFIG={state.kubeconfig}   # context {state.context}")
+
+
+@sim.command("status")
+@_name
+@options.output
+def status(name: str, output: str) -> None:
+    """Say whether a simulated cluster is running; exit code 8 when it is not."""
+    from dataclasses import asdict
+
+    from meshguard.cli import render
+    from meshguard.cli.codes import Exit
+    from meshguard.sim.api.instance import Folder
+
+    folder = Folder(os.environ, name)
+    state = folder.read() if folder.is_held() else None
+    if output == "json":
+        print(
+            render.as_json("Simulator", {"running": state is not None, **(asdict(state) if state else {"name": name})})
+        )
+    elif state is None:
+        print(f"simulator {name!r} is not running")
+    else:
+        print(f"simulator {name!r} answers on port {state.port} (pid {state.pid}), speed {state.speed:g}")
+        print(f"kubeconfig {state.kubeconfig}, context {state.context}")
+    if state is None:
+        sys.exit(Exit.UNREACHABLE)
+
+
+@sim.command("down")
+@_name
+def down(name: str) -> None:
+    """End a simulated cluster; its state is gone."""
+    from meshguard.sim.api.instance import Folder, stop
+
+    ended = stop(Folder(os.environ, name))
+    print(f"simulator {name!r} has ended" if ended else f"simulator {name!r} was not running")

@@ -1,0 +1,1 @@
+"""The flight simulator: what a person practises on before the night that counts."""

@@ -1,0 +1,121 @@
+"""The server without its sockets: from a request to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from meshguard.sim.api import discovery, reading, responses, subresources, writing
+from meshguard.sim.api.negotiation import Form, negotiate
+from meshguard.sim.api.objects import Objects
+from meshguard.sim.api.requests import Request, Target, target_of
+from meshguard.sim.api.resources import Resource
+from meshguard.sim.api.responses import Response
+from meshguard.sim.api.status import ApiError, forbidden, method_not_allowed, unknown_resource
+
+Handler = Callable[[Objects, Resource, Request, Target, Form], Response]
+Authorize = Callable[[Request, Target], str]
+"""Returns why a request is refused; "" when it is not."""
+
+_VERBS: Mapping[str, Handler] = {
+    "list": reading.list_,
+    "watch": reading.watch,
+    "create": writing.create,
+    "update": writing.update,
+    "patch": writing.patch,
+    "delete": writing.delete,
+    "deletecollection": writing.delete_collection,
+}
+_HEALTH = ("/healthz", "/livez", "/readyz")
+
+
+def everybody(request: Request, target: Target) -> str:
+    """Refuse nothing."""
+    return ""
+
+
+class Api:
+    """Answers requests."""
+
+    def __init__(self, objects: Objects, authorize: Authorize = everybody) -> None:
+        self.objects, self.authorize = objects, authorize
+        self.address = ""
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request; a refusal is an answer as well."""
+        try:
+            return self._answer(request, target_of(request))
+        except ApiError as problem:
+            return responses.error(problem)
+
+    def _answer(self, request: Request, target: Target) -> Response:
+        refused = self.authorize(request, target)
+        if refused:
+            if not target.is_resource:
+                raise ApiError(403, "Forbidden", f"forbidden: {refused}", {})
+            raise forbidden(target.group, target.plural, target.name, refused)
+        if not target.is_resource:
+            return self._non_resource(request)
+        registry = self.objects.registry
+        resource = registry.find(target.group, target.version, target.plural)
+        if resource is None:
+            if not registry.has_version(target.group, target.version):
+                return responses.plain("404 page not found\n", 404)
+            raise unknown_resource()
+        if bool(target.namespace) and not resource.namespaced:
+            raise unknown_resource()
+        if target.subresource:
+            return subresources.answer(self.objects, resource, request, target)
+        return self._resource(resource, request, target)
+
+    def _resource(self, resource: Resource, request: Request, target: Target) -> Response:
+        of_one = target.verb in ("get", "update", "patch", "delete")
+        if target.verb not in resource.verbs or of_one != bool(target.name):
+            raise method_not_allowed()
+        if resource.namespaced and not target.namespace and target.verb not in ("list", "watch"):
+            if target.name:
+                raise unknown_resource()
+            raise method_not_allowed()
+        form = negotiate(request.headers.get("accept", ""))
+        if target.verb == "get":
+            if request.flag("watch"):
+                return reading.watch(self.objects, resource, request, target, form)
+            entry = self.objects.get(resource, target.namespace, target.name)
+            return responses.one(resource, entry, form, self.objects.now(), reading.include_of(request))
+        return _VERBS[target.verb](self.objects, resource, request, target, form)
+
+    def _non_resource(self, request: Request) -> Response:
+        path = request.path.rstrip("/") or "/"
+        registry = self.objects.registry
+        if path.startswith(_HEALTH):
+            return responses.plain("ok")
+        form = negotiate(request.headers.get("accept", ""))
+        doc = None
+        parts = path.strip("/").split("/")
+        match parts:
+            case ["version"]:
+                doc = dict(discovery.VERSION)
+            case ["api"]:
+                core = discovery.core_versions(self.address)
+                doc = discovery.aggregated(registry, core=True) if form.aggregated else core
+            case ["apis"]:
+                groups = discovery.group_list
+                doc = discovery.aggregated(registry, core=False) if form.aggregated else groups(registry)
+            case ["api", version]:
+                doc = discovery.resource_list(registry, "", version)
+            case ["apis", group]:
+                doc = discovery.group(registry, group)
+            case ["apis", group, version]:
+                doc = discovery.resource_list(registry, group, version)
+            case ["openapi", "v3"]:
+                doc = discovery.openapi_index(registry)
+            case ["openapi", "v3", "api", version]:
+                doc = discovery.openapi(registry, "", version)
+            case ["openapi", "v3", "apis", group, version]:
+                doc = discovery.openapi(registry, group, version)
+        if doc is None:
+            return responses.plain("404 page not found\n", 404)
+        answer = responses.document(doc, form)
+        if form.aggregated:
+            kind = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+            return Response(200, answer.body, kind)
+        return answer

@@ -1,0 +1,91 @@
+"""The HTTP side: from aiohttp's request to ours and back. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from meshguard.sim.api.api import Api
+from meshguard.sim.api.identity import User
+from meshguard.sim.api.requests import LARGEST_BODY, Request
+from meshguard.sim.api.responses import Response, error
+from meshguard.sim.api.status import unauthorized
+
+Authenticate = Callable[[web.Request], User | None]
+
+
+class HttpFront:
+    """Serves an Api over HTTP."""
+
+    def __init__(self, api: Api, authenticate: Authenticate) -> None:
+        self._api, self._authenticate = api, authenticate
+
+    def application(self) -> web.Application:
+        """The application for aiohttp."""
+        application = web.Application(client_max_size=LARGEST_BODY + 1024)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        return application
+
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        user = self._authenticate(incoming)
+        if user is None:
+            return _whole(error(unauthorized()))
+        try:
+            body = await incoming.read()
+        except web.HTTPRequestEntityTooLarge:
+            body = b" " * (LARGEST_BODY + 1)
+        headers = {name.lower(): value for name, value in incoming.headers.items()}
+        request = Request(incoming.method, incoming.path, incoming.query_string, headers, body, user)
+        response = self._api.answer(request)
+        if response.stream is None:
+            return _whole(response)
+        return await _stream(incoming, response, response.stream)
+
+
+def _whole(response: Response) -> web.Response:
+    answer = web.Response(status=response.status, body=response.body)
+    answer.headers["Content-Type"] = response.content_type
+    _head(answer, response)
+    return answer
+
+
+def _head(answer: web.StreamResponse, response: Response) -> None:
+    answer.headers["Cache-Control"] = "no-cache, private"
+    answer.headers.update(response.headers)
+    for warning in response.warnings:
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        answer.headers.add("Warning", f'299 - "{text}"')
+
+
+async def _stream(incoming: web.Request, response: Response, stream: AsyncIterator[bytes]) -> web.StreamResponse:
+    answer = web.StreamResponse(status=response.status)
+    answer.headers["Content-Type"] = response.content_type
+    _head(answer, response)
+    await answer.prepare(incoming)
+    try:
+        async for chunk in stream:
+            await answer.write(chunk)
+    except (ConnectionError, asyncio.CancelledError):
+        pass
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+    return answer
+
+
+@asynccontextmanager
+async def serving(front: HttpFront, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Listen on a port of the loopback, a free one for 0, and yield it. Raises OSError when it is in use."""
+    runner = web.AppRunner(front.application(), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, backlog=1024)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,107 @@
+"""The process of a simulated cluster: `python -m meshguard.sim.api.serve`, started by `meshguard sim up`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from meshguard.sim.api.certificates import Certificates, issue
+from meshguard.sim.api.cluster import SimulatedCluster
+from meshguard.sim.api.http import HttpFront, serving
+from meshguard.sim.api.instance import Folder, SimError, State
+from meshguard.sim.api.people import Tokens, write_kubeconfig
+from meshguard.sim.clock import SimClock
+
+DEFINITIONS = ("istio", "gateway")
+
+
+@asynccontextmanager
+async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[State]:
+    """Run a cluster that holds the folder's lock, and yield what it tells of itself.
+
+    Raises SimError: another one holds the lock, or the port is in use.
+    """
+    held = folder.hold()
+    try:
+        clock, tokens, certificates = SimClock(speed), Tokens(), issue(folder.name)
+        cluster = SimulatedCluster(clock)
+        cluster.seed(*DEFINITIONS)
+        context = _tls(folder, certificates)
+        try:
+            async with serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound:
+                server = f"https://127.0.0.1:{bound}"
+                cluster.api.address = server.removeprefix("https://")
+                write_kubeconfig(folder.kubeconfig, folder.context, server, certificates.authority, tokens)
+                state = State(folder.name, os.getpid(), bound, str(folder.kubeconfig), folder.context, speed)
+                folder.write(state)
+                async with asyncio.TaskGroup() as tasks:
+                    ticking = tasks.create_task(clock.run())
+                    try:
+                        yield state
+                    finally:
+                        ticking.cancel()
+        except OSError as error:
+            why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise SimError(f"port {port} of the loopback {why}") from error
+    finally:
+        folder.clear()
+        os.close(held)
+
+
+def _tls(folder: Folder, certificates: Certificates) -> ssl.SSLContext:
+    """The server's side of TLS; Python reads keys from files only, so they are there for a moment."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    file = folder.path / "server.pem"
+    file.touch(mode=0o600)
+    file.write_bytes(certificates.key + certificates.certificate)
+    try:
+        context.load_cert_chain(file)
+    finally:
+        file.unlink()
+    return context
+
+
+async def _serve(folder: Folder, port: int, speed: float, tell: int) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_, ended.set)
+    async with running(folder, port, speed) as state:
+        _say(tell, {name: getattr(state, name) for name in State.__slots__})
+        await ended.wait()
+
+
+def _say(descriptor: int, words: dict[str, object]) -> None:
+    if descriptor < 0:
+        print(json.dumps(words), flush=True)
+        return
+    os.write(descriptor, json.dumps(words).encode() + b"\n")
+    os.close(descriptor)
+
+
+def main() -> int:
+    """Serve until a signal ends it; return 1 when it cannot."""
+    parser = argparse.ArgumentParser(prog="meshguard.sim.api.serve")
+    parser.add_argument("--name", default="sim")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--tell", type=int, default=-1, help="descriptor of a pipe that gets one line of JSON")
+    options = parser.parse_args()
+    try:
+        asyncio.run(_serve(Folder(os.environ, options.name), options.port, options.speed, options.tell))
+    except SimError as error:
+        _say(options.tell, {"error": str(error)})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

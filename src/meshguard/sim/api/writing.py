@@ -1,0 +1,161 @@
+"""Creates, replacements, patches and deletions as they come over HTTP.
+
+Source: `k8s.io/apiserver/pkg/endpoints/handlers/{create,update,patch,delete}.go`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from meshguard.sim.api import deletion, responses
+from meshguard.sim.api.codec import FieldValidation, decode, decode_as
+from meshguard.sim.api.negotiation import Form
+from meshguard.sim.api.objects import Objects, Write
+from meshguard.sim.api.patches import json_patch, merge_patch, strategic
+from meshguard.sim.api.reading import Filter, include_of
+from meshguard.sim.api.requests import Request, Target, document, field_validation, is_dry_run, parse_json
+from meshguard.sim.api.resources import Resource
+from meshguard.sim.api.responses import Response
+from meshguard.sim.api.schema import named
+from meshguard.sim.api.status import (
+    ApiError,
+    Doc,
+    bad_request,
+    invalid,
+    invalid_value,
+    unsupported_media_type,
+)
+from meshguard.sim.api.store import encoded
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+_LARGEST_STORED = 1536 * 1024
+_OPTIONS = named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+
+
+def how(request: Request) -> Write:
+    """Who writes, and how. Raises ApiError."""
+    manager = request.query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0]
+    return Write(request.user, is_dry_run(request), manager[:128])
+
+
+def create(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """POST to a collection. Raises ApiError."""
+    body, duplicates = document(request)
+    doc, warnings = decode(resource, body, field_validation(request), duplicates)
+    _check_size(doc)
+    entry = objects.create(resource, target.namespace, doc, how(request))
+    return responses.one(resource, entry, form, objects.now(), include_of(request), 201, warnings)
+
+
+def update(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """PUT an object or its status. Raises ApiError."""
+    body, duplicates = document(request)
+    doc, warnings = decode(resource, body, field_validation(request), duplicates)
+    _check_size(doc)
+    if not doc["metadata"].get("name"):
+        raise bad_request("name must be provided")
+    entry = objects.update(resource, target.namespace, target.name, lambda _: doc, how(request), target.subresource)
+    return responses.one(resource, entry, form, objects.now(), include_of(request), 200, warnings)
+
+
+def patch(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """PATCH an object or its status. Raises ApiError."""
+    accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC] if resource.custom is None else [])]
+    if request.content_type not in accepted:
+        raise unsupported_media_type(accepted)
+    validation = field_validation(request)
+    change, warnings = _change(resource, request, validation)
+    entry = objects.update(resource, target.namespace, target.name, change, how(request), target.subresource)
+    return responses.one(resource, entry, form, objects.now(), include_of(request), 200, warnings)
+
+
+def _change(
+    resource: Resource, request: Request, validation: FieldValidation
+) -> tuple[Callable[[Doc], Doc], list[str]]:
+    body, duplicates = parse_json(request.body)
+    warnings: list[str] = []
+    if request.content_type in (MERGE_PATCH, STRATEGIC) and not isinstance(body, dict):
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {type(body).__name__} into Go value of type "
+            "map[string]interface {}"
+        )
+
+    def change(old: Doc) -> Doc:
+        whole = {"kind": resource.kind, "apiVersion": resource.api_version, **old}
+        patched = apply_patch(resource, whole, request.content_type, body)
+        try:
+            doc, said = decode(resource, patched, validation, duplicates)
+        except ApiError as error:
+            words = error.message.partition("cannot be handled as a ")[2].partition(": ")[2] or error.message
+            wrong = [invalid_value("patch", encoded(patched).decode(), words)]
+            raise invalid("", "", "", wrong) from error
+        warnings[:] = said
+        _check_size(doc)
+        return doc
+
+    return change, warnings
+
+
+def apply_patch(resource: Resource, doc: Doc, kind: str, body: Any) -> Doc:
+    """Return the patched document. Raises ApiError."""
+    match kind:
+        case "application/json-patch+json":
+            patched = json_patch.apply(doc, body)
+        case "application/merge-patch+json":
+            patched = merge_patch.apply(doc, body)
+        case _:
+            patched = strategic.apply(resource.type, doc, body)
+    if not isinstance(patched, dict):
+        raise bad_request("the patched document is no object")
+    return patched
+
+
+def _check_size(doc: Doc) -> None:
+    if len(encoded(doc)) > _LARGEST_STORED:
+        raise ApiError(500, "", "etcdserver: request is too large")
+
+
+def delete_options(request: Request) -> deletion.DeleteOptions:
+    """Read the options of a deletion, from its body or its query. Raises ApiError."""
+    found: Doc = {}
+    if request.body.strip():
+        parsed, _ = document(request)
+        if not isinstance(parsed, dict):
+            raise bad_request("the body is no DeleteOptions")
+        found = decode_as(_OPTIONS, {k: v for k, v in parsed.items() if k not in ("kind", "apiVersion")})
+    query = request.query
+    if "gracePeriodSeconds" in query:
+        found["gracePeriodSeconds"] = int(query["gracePeriodSeconds"])
+    if "propagationPolicy" in query:
+        found["propagationPolicy"] = query["propagationPolicy"]
+    return deletion.DeleteOptions.of(found)
+
+
+def delete(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """DELETE an object. Raises ApiError."""
+    writer = how(request)
+    found = deletion.delete(objects, resource, target.namespace, target.name, delete_options(request), writer)
+    if not found.gone or resource.storage == "pods":
+        return responses.one(resource, found.entry, form, objects.now(), include_of(request), 200)
+    details: Doc = {"name": target.name, "kind": resource.plural, "uid": found.entry.doc["metadata"]["uid"]}
+    if resource.group:
+        details["group"] = resource.group
+    header = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return responses.document({**header, "details": details}, form)
+
+
+def delete_collection(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """DELETE a collection. Raises ApiError."""
+    wanted = Filter.of(resource, request, target)
+
+    def chosen(doc: Doc) -> bool:
+        return wanted.labels(doc) and wanted.fields(doc)
+
+    entries = deletion.delete_collection(
+        objects, resource, target.namespace, chosen, delete_options(request), how(request)
+    )
+    metadata = {"resourceVersion": str(objects.store.version)}
+    return responses.many(resource, entries, metadata, form, objects.now(), include_of(request))
