@@ -15,7 +15,7 @@ from testbed.proofs.kinds_shop import Member
 
 _INTERRUPTION = re.compile(r"Interruption: (\S+ \S+) has no ready pod for (\d+)-(\d+) s")
 #: They stay because nothing can restart them.
-_STAYING = ("alone", "bare", kinds_shop.PAUSED, kinds_shop.ROLLOUT)
+_STAYING = ("bare", kinds_shop.PAUSED, kinds_shop.ROLLOUT)
 
 
 class ProofError(Exception):

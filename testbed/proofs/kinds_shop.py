@@ -99,7 +99,7 @@ SERVERS = (
     Member("idle", STOP, "no replicas", replicas=0, codes=("MG308",), served=False),
     Member("mover", ODD, "beside what stays", spec=_ROLLING, surges=True),
     Member(PAUSED, ODD, "paused", replicas=1, codes=("MG303",)),
-    Member("alone", ODD, "bare ReplicaSet", "ReplicaSet", replicas=1, codes=("MG305",)),
+    Member("alone", ODD, "bare ReplicaSet", "ReplicaSet", replicas=1, codes=("MG301", "MG306"), consent=True),
     Member("bare", ODD, "bare pod", "Pod", replicas=1, codes=("MG305",)),
     Member(ROLLOUT, ODD, "Argo Rollout, not controlled", "Rollout", spec={"strategy": {"canary": {}}}),
 )  # fmt: skip

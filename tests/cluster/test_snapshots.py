@@ -149,6 +149,22 @@ def test_pods_find_their_deployment_through_replica_sets_that_are_metadata_only(
     assert snapshot.workload_of_pod[Ref("Pod", "shop", "web-1-x")] == Ref("Deployment", "shop", "web")
 
 
+def test_replica_sets_that_stand_alone_come_whole_by_one_more_list_for_their_namespace(tmp_path: Path) -> None:
+    owner = {"kind": "Deployment", "name": "web", "controller": True}
+    owned = {"metadata": {**item("web-1")["metadata"], "ownerReferences": [owner]}}
+    alone = {**item("alone"), "spec": {"replicas": 2, "template": {"metadata": {}, "spec": {"containers": []}}}}
+    template = {"spec": {"replicas": 1, "template": {}}}
+    links = [owned, {"metadata": alone["metadata"]}, item("lost", "bank")]
+    server = cluster_of().on("GET /apis/apps/v1/replicasets", {"items": links})
+    server.on("GET /apis/apps/v1/namespaces/shop/replicasets", {"items": [{**owned, **template}, alone]})
+    server.on("GET /apis/apps/v1/namespaces/bank/replicasets", {"items": []})
+    snapshot = snapshot_of(server, tmp_path)
+    assert [str(w.ref) for w in snapshot.workloads] == ["ReplicaSet shop/alone"]
+    assert snapshot.workloads[0].replicas == 2
+    assert "spec" not in snapshot.resources[Ref("ReplicaSet", "shop", "web-1")].doc
+    assert snapshot.requests == LISTS + 2
+
+
 def test_istios_settings_come_decoded_and_other_peoples_config_maps_not_at_all(tmp_path: Path) -> None:
     mesh = item("istio", "istio-system", data={"mesh": "trustDomain: example.org"})
     theirs = item("grafana", "istio-system", data={"password": "hunter2"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.protocol import Consents, LeaveRequest, Settings
 from meshguard.model.change import Change, net
-from meshguard.model.objects import Ref
+from meshguard.model.objects import Ref, Workload
 from meshguard.model.plan import Action, Check, Plan
 from meshguard.model.quantities import amount, in_words, rounded
 from meshguard.plan.apply import apply_plan, open_run_of
@@ -104,6 +105,57 @@ def test_an_on_delete_set_is_renewed_pod_by_pod() -> None:
     assert [[s.target.name for s in w.steps] for w in deletions] == [["odd-2"], ["odd-1"], ["odd-0"]]
     assert next(w.awaits[0].expect for w in deletions) == {"gone": ["uid-Pod-shop-web-odd-2"]}
     assert any("1 of 3 pods at a time" in note for note in plan.notes)
+
+
+def test_a_bare_replica_set_is_renewed_in_waves_and_comes_back_the_same_way() -> None:
+    world = odd(kind="ReplicaSet", replicas=3)
+    plan = exit_of(world)
+    assert plan.blockers == ()
+    waves = plan.phase("restart").waves
+    assert [s.target.kind for s in waves[0].steps] == ["Deployment", "ReplicaSet"]
+    assert [[s.target.name for s in w.steps if s.action is Action.RENEW] for w in waves[1:4]] == [
+        ["odd-2"],
+        ["odd-1"],
+        ["odd-0"],
+    ]
+    ref = Ref("ReplicaSet", "shop-web", "odd")
+    seen = [a for a in waves[4].awaits if a.subject == (str(ref),)]
+    assert [a.check for a in seen] == [Check.ROLLED_OUT, Check.MEMBERSHIP]
+    after = apply_plan(plan, world.snapshot(), "R1")
+    record = open_run_of(plan, after, "R1")
+    back = plan_restore(replace(after, open_runs=(record,)), MESH, record, Settings())
+    renewed = [s for s in back.phase("restart").steps if s.action is Action.RENEW]
+    assert len(renewed) == 3
+    restored = apply_plan(back, after, "R2").resources[ref]
+    assert isinstance(restored, Workload)
+    assert restored.template_annotations == {}
+
+
+def test_a_bare_replica_set_needs_consent_and_says_why() -> None:
+    request = LeaveRequest(frozenset({"shop-web"}), Consents(authz_loss=True))
+    plan = plan_exit(odd(kind="ReplicaSet", replicas=3).snapshot(), MESH, request)
+    ((object_, detail),) = [(str(f.object), f.detail) for f in plan.blockers]
+    assert object_ == "ReplicaSet shop-web/odd"
+    assert detail == "it replaces no pods by itself: the plan deletes its pods, a tenth at a time"
+
+
+def test_a_bare_replica_set_whose_template_is_ahead_of_its_pods_is_not_restarted() -> None:
+    world = odd(kind="ReplicaSet")
+    newer = next(r for r in world.objects if r.ref == Ref("ReplicaSet", "shop-web", "odd"))
+    newer.doc["spec"]["template"]["spec"]["containers"][0] = {"name": "app", "image": "shop:next"}
+    found = [f for f in exit_of(world).blockers if f.code.id == "MG303"]
+    assert "would let them loose" in found[0].detail
+
+
+def test_the_replica_set_of_a_deployment_is_no_workload_of_its_own() -> None:
+    owned = obj(
+        "ReplicaSet",
+        "shop-web",
+        "storefront-1",
+        ownerReferences=[{"kind": "Deployment", "name": "storefront", "controller": True}],
+        spec={"replicas": 2, "template": {"metadata": {}, "spec": {"containers": []}}},
+    )
+    assert owned.ref not in {w.ref for w in shop().add(owned).snapshot().workloads}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from meshguard.cluster.requests import JSON, Requests
 from meshguard.cluster.rights import lacking_rights
 from meshguard.cluster.trimming import trimmed
 from meshguard.model.kinds import KINDS, Kind
-from meshguard.model.objects import Ref, Resource, dig
-from meshguard.model.snapshot import ClusterIdentity, Snapshot, resource_of
+from meshguard.model.objects import Ref, Resource, Workload, dig
+from meshguard.model.snapshot import ClusterIdentity, Snapshot, is_bare, resource_of
 from meshguard.ports import ClusterError, Forbidden, Unreachable
 
 PAGE_SIZE = 500
@@ -41,7 +41,7 @@ class Reader:
     def saw(self, doc: dict[str, Any], kind: str) -> Resource:
         """Trim a document of the API server, remember it, and return its view."""
         resource = resource_of(trimmed(kind, doc), kind)
-        if kind not in ("Pod", "ReplicaSet"):
+        if kind != "Pod" and (kind != "ReplicaSet" or isinstance(resource, Workload)):
             self._seen[resource.ref] = resource
         return resource
 
@@ -59,16 +59,28 @@ class Reader:
         return self.saw(doc, ref.kind)
 
     async def list_all(self, kind: Kind, namespace: str = "") -> list[Resource]:
-        """List a kind, page by page. Raises ClusterError; NotFound when the cluster does not have the kind."""
+        """List a kind, page by page. Raises ClusterError; NotFound when the cluster does not have the kind.
+
+        Of ReplicaSets the metadata will do, which is a tenth; but those that stand alone are workloads, and come
+        whole, by one more list for each namespace that has such.
+        """
+        if kind.name != "ReplicaSet":
+            return await self._list(kind, namespace, JSON)
+        links = await self._list(kind, namespace, _METADATA_ONLY)
+        spaces = sorted({link.ref.namespace for link in links if is_bare(link.doc)})
+        whole = await all_of(self._list(kind, space, JSON) for space in spaces)
+        alone = {r.ref: r for resources in whole for r in resources if isinstance(r, Workload)}
+        return [alone.get(link.ref, link) for link in links]
+
+    async def _list(self, kind: Kind, namespace: str, accept: str) -> list[Resource]:
         for _ in range(_RESTARTS):
             try:
-                return [self.saw(doc, kind.name) async for doc in self._pages(kind, namespace)]
+                return [self.saw(doc, kind.name) async for doc in self._pages(kind, namespace, accept)]
             except Expired:
                 continue
         raise Unreachable(f"the list of {kind.resource} expired {_RESTARTS} times before its last page")
 
-    async def _pages(self, kind: Kind, namespace: str) -> Any:
-        accept = _METADATA_ONLY if kind.name == "ReplicaSet" else JSON
+    async def _pages(self, kind: Kind, namespace: str, accept: str) -> Any:
         token = ""
         while True:
             query = [("limit", str(PAGE_SIZE))] + ([("continue", token)] if token else [])

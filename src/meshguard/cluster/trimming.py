@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from meshguard.model.objects import dig
+from meshguard.model.snapshot import is_bare
 
 #: Where each kind keeps the specification of its pods, and with it their environment.
 POD_SPEC_PATHS: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ POD_SPEC_PATHS: dict[str, tuple[str, ...]] = {
     "Deployment": ("spec", "template", "spec"),
     "StatefulSet": ("spec", "template", "spec"),
     "DaemonSet": ("spec", "template", "spec"),
+    "ReplicaSet": ("spec", "template", "spec"),
     "Rollout": ("spec", "template", "spec"),
     "Job": ("spec", "template", "spec"),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
@@ -45,8 +47,10 @@ def _hide_environment(pod_spec: Mapping[str, Any]) -> None:
 
 
 def _trim_replica_set(doc: dict[str, Any]) -> None:
-    """Only the link between a pod and its Deployment counts."""
+    """Only the link between a pod and its Deployment counts; a set that stands alone is a workload."""
     metadata = doc["metadata"]
+    if is_bare(doc) and "spec" in doc:
+        return
     kept = ("name", "namespace", "uid", "ownerReferences")
     doc.clear()
     doc["metadata"] = {key: metadata[key] for key in kept if key in metadata}

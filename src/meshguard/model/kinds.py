@@ -89,7 +89,8 @@ _TABLE = (
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}
 
-#: Kinds whose pod template decides about a sidecar, and that a rolling restart can renew.
-RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet", "Rollout")
+#: Kinds whose pod template decides about a sidecar, and whose pods a restart can renew. A ReplicaSet counts only where
+#: nothing stands above it.
+RESTARTABLE = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Rollout")
 #: Kinds that own pods but are never restarted: running ones are reported and left alone.
 RUN_TO_COMPLETION = ("Job", "CronJob")

@@ -134,7 +134,7 @@ class Pod(Resource):
 
 @dataclass(frozen=True)
 class Workload(Resource):
-    """Something with a pod template: Deployment, StatefulSet, DaemonSet, Argo Rollout, Job or CronJob."""
+    """Something with a pod template: one of the kinds that restart, a Job or a CronJob."""
 
     @property
     def template(self) -> Mapping[str, Any]:

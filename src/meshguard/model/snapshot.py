@@ -127,7 +127,15 @@ def resource_of(doc: Mapping[str, Any], kind: str) -> Resource:
     """Wrap a document of the API server in the view that fits its kind."""
     metadata = doc["metadata"]
     ref = Ref(kind, metadata.get("namespace", ""), metadata["name"])
-    return _VIEWS.get(kind, Resource)(ref, doc)
+    view = _VIEWS.get(kind, Resource)
+    if kind == "ReplicaSet" and is_bare(doc) and "spec" in doc:
+        view = Workload
+    return view(ref, doc)
+
+
+def is_bare(doc: Mapping[str, Any]) -> bool:
+    """Tell whether nobody controls the object: a ReplicaSet of a Deployment is that Deployment's, and no workload."""
+    return controller_of(doc) == ("", "")
 
 
 _VIEWS: dict[str, type[Resource]] = {

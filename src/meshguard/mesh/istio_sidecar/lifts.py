@@ -80,13 +80,15 @@ _LIFTS: tuple[tuple[str, Callable[[Workload, bool], bool], Callable[[Workload], 
 
 def rolls(workload: Workload) -> bool:
     """True for a strategy that replaces pods bit by bit and by itself."""
+    if workload.ref.kind == "ReplicaSet":
+        return False
     field = "strategy" if workload.ref.kind == "Deployment" else "updateStrategy"
     return bool(dig(workload.doc, "spec", field, "type", default="RollingUpdate") == "RollingUpdate")
 
 
 def renews_on_delete(workload: Workload) -> bool:
-    """True for a set whose controller waits until somebody deletes the old pods."""
-    return bool(dig(workload.doc, "spec", "updateStrategy", "type") == "OnDelete")
+    """True for a set whose controller waits until somebody deletes the old pods; a ReplicaSet always does."""
+    return workload.ref.kind == "ReplicaSet" or bool(dig(workload.doc, "spec", "updateStrategy", "type") == "OnDelete")
 
 
 def surge(workload: Workload) -> int:

@@ -187,7 +187,7 @@ def _renew(pod: Pod) -> Step:
         pod.ref,
         pod.uid,
         f"Delete {pod.ref}, so that its set makes it anew",
-        "its set is OnDelete: old pods stay until somebody deletes them",
+        "old pods of its set stay until somebody deletes them",
     )
 
 

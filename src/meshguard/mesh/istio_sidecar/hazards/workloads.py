@@ -86,6 +86,16 @@ def cannot_restart(scope: Scope, _: Consents) -> Iterator[Finding]:
         for words, holds in OBSTACLES:
             if holds(workload):
                 yield Finding(CODES["MG303"], workload.ref, words)
+        if workload.ref.kind == "ReplicaSet" and (held := _images_held_back(workload, scope)):
+            words = f"its template has other images than its pods ({', '.join(held)}): a restart would let them loose"
+            yield Finding(CODES["MG303"], workload.ref, words)
+
+
+def _images_held_back(workload: Workload, scope: Scope) -> list[str]:
+    """A ReplicaSet does not say which template its pods come from; their images do."""
+    wanted = {c.get("name"): c.get("image") for c in workload.template_containers}
+    running = {(c.get("name"), c.get("image")) for p in scope.meshed_workloads[workload.ref] for c in p.containers}
+    return sorted(str(name) for name, image in running if name in wanted and image != wanted[name])
 
 
 def held_back(scope: Scope, consents: Consents) -> Iterator[Finding]:
@@ -93,7 +103,9 @@ def held_back(scope: Scope, consents: Consents) -> Iterator[Finding]:
     for workload in scope.leaving:
         accepted = _accepted(workload, consents)
         if lifts.renews_on_delete(workload):
-            words = "its update strategy is OnDelete: the plan deletes its pods, a tenth at a time"
+            alone = workload.ref.kind == "ReplicaSet"
+            why = "it replaces no pods by itself" if alone else "its update strategy is OnDelete"
+            words = f"{why}: the plan deletes its pods, a tenth at a time"
             yield Finding(CODES["MG306"], workload.ref, words, accepted)
         elif _is_held(workload):
             words = "its update strategy has a partition: the plan sets it to 0 and puts it back after the restart"
@@ -124,7 +136,8 @@ def bound(scope: Scope, consents: Consents) -> Iterator[Finding]:
 def left_alone(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Pods that run to completion, and pods that nobody restarts."""
     for ref, pods in scope.meshed_workloads.items():
-        if not scope.covers(ref) or ref.kind in RESTARTABLE:
+        known = isinstance(scope.snapshot.resources.get(ref), Workload)
+        if not scope.covers(ref) or (known and ref.kind in RESTARTABLE):
             continue
         code = CODES["MG304"] if ref.kind in RUN_TO_COMPLETION else CODES["MG305"]
         yield Finding(code, ref, f"{len(pods)} running pod(s) keep their sidecar")
