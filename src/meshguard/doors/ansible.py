@@ -1,7 +1,7 @@
-"""What the modules of the collection `meshguard.mesh` do: one opens a run, the other executes one phase of it.
+"""What the tasks of the collection `meshguard.mesh` do: one opens a run, the other executes one phase of it.
 
-A module runs in a process of its own and prints one answer at its end; whoever wants to see progress follows the
-run's journal.
+A task runs in a process of its own and gives one answer at its end; whoever wants to see progress follows the run's
+journal.
 """
 
 from __future__ import annotations
@@ -43,6 +43,12 @@ class DoorError(Exception):
     def __init__(self, sentence: str, cause: str = "") -> None:
         super().__init__(sentence)
         self.cause = cause
+
+
+def preload() -> None:
+    """Load what every task needs. In a process that is forked for each task it is then loaded once for all."""
+    import meshguard.cluster.kubernetes_cluster
+    import meshguard.signals.reader  # noqa: F401
 
 
 def _door_error(error: Exception) -> DoorError:

@@ -1,10 +1,6 @@
-"""Ansible module: execute one phase of an open run. The work is in `meshguard.doors.ansible`."""
+"""Documentation of `meshguard.mesh.phase`; the work is done by the action plugin of the same name."""
 
 from __future__ import annotations
-
-from ansible.module_utils.basic import AnsibleModule
-
-from meshguard.doors.ansible import DoorError, run_phase
 
 DOCUMENTATION = r"""
 module: phase
@@ -26,20 +22,3 @@ RETURN = r"""
 result: {description: How the phase came out., type: str, returned: always}
 sentence: {description: The same for a person., type: str, returned: always}
 """
-
-
-def main() -> None:
-    """Translate between Ansible and the door."""
-    module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}, "opened": {"type": "dict", "required": True}},
-        supports_check_mode=True,
-    )
-    try:
-        answer = run_phase(module.params["name"], module.params["opened"], check=module.check_mode)
-    except DoorError as error:
-        module.fail_json(msg=str(error), cause=error.cause)
-    module.exit_json(**answer)
-
-
-if __name__ == "__main__":
-    main()

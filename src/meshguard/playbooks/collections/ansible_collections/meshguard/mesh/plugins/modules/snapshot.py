@@ -1,10 +1,6 @@
-"""Ansible module: plan a break-glass or its way back and open the run. The work is in `meshguard.doors.ansible`."""
+"""Documentation of `meshguard.mesh.snapshot`; the work is done by the action plugin of the same name."""
 
 from __future__ import annotations
-
-from ansible.module_utils.basic import AnsibleModule
-
-from meshguard.doors.ansible import DoorError, SnapshotRequest, open_run
 
 DOCUMENTATION = r"""
 module: snapshot
@@ -35,35 +31,3 @@ EXAMPLES = r"""
 RETURN = r"""
 run: {description: The run's name., type: str, returned: always}
 """
-
-
-def main() -> None:
-    """Translate between Ansible and the door."""
-    text = {"type": "str", "default": ""}
-    listed = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "direction": {"type": "str", "choices": ["exit", "restore", "realign"], "required": True},
-            "run": text,
-            "context": text,
-            "namespaces": listed,
-            "scope": listed,
-            "to_revision": text,
-            "gate": text,
-            "of_run": text,
-            "accept": listed,
-            "reason": text,
-            "confirm": text,
-            "settings": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        answer = open_run(SnapshotRequest(**module.params), check=module.check_mode)
-    except DoorError as error:
-        module.fail_json(msg=str(error), cause=error.cause)
-    module.exit_json(**answer)
-
-
-if __name__ == "__main__":
-    main()
