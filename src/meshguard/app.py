@@ -29,18 +29,21 @@ from meshguard.journal.records import ClusterRecords, with_open_runs
 from meshguard.journal.rundir import RunDir, runs_folder
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
+from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
 from meshguard.mesh.protocol import Caps, Consents, LeaveRequest, Mesh, Order, RealignRequest, Settings, WorkloadStatus
-from meshguard.model.kinds import KINDS, RESTARTABLE
+from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Ref
-from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Plan, Wave
+from meshguard.model.plan import RUN_PLACEHOLDER, Await, Check, Phase, Plan, Wave
+from meshguard.model.rights import OWN_NAMESPACE
 from meshguard.model.scopes import Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_realign, plan_restore
 from meshguard.plan.gate import Gate
+from meshguard.plan.rights import needed_for
 from meshguard.plan.scopes import resolve
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
@@ -53,9 +56,6 @@ if TYPE_CHECKING:
     from meshguard.signals.portforward import Tunnels
 
 MESHES: tuple[Mesh, ...] = (IstioSidecar(),)
-
-#: What every command that plans must be able to read.
-READ_KINDS = ("Namespace", "Pod", "Service", "Deployment", "StatefulSet", "DaemonSet", "PeerAuthentication")
 
 
 class UnknownRun(Exception):
@@ -209,31 +209,12 @@ def gate_from(file_or_name: str) -> Gate | None:
     return Gate(hypothesis.name, hypothesis.document(), hypothesis.patience)
 
 
-def rights_for(plan: Plan) -> set[tuple[str, str, str]]:
-    """Return the rights (verb, resource, namespace) that executing the plan needs."""
-    verbs = {Action.CHANGE: "patch", Action.CREATE: "create", Action.DELETE: "delete", Action.RENEW: "delete"}
-    rights = {
-        (verbs[step.action], KINDS[step.target.kind].resource, step.target.namespace)
-        for step in plan.steps
-        if step.action in verbs
-    }
-    rights |= {("list", KINDS[kind].resource, "") for kind in READ_KINDS}
-    rights |= {(verb, "configmaps", "meshguard-system") for verb in ("create", "patch", "list")}
-    rights |= {(verb, "namespaces", "") for verb in ("create", "patch")}
-    restarted = {Ref.parse(s).namespace for a in _awaits(plan, Check.INJECTION) for s in a.subject}
-    rights |= {("create", "pods", namespace) for namespace in restarted}
-    if list(_awaits(plan, Check.INBOUND)):
-        rights.add(("create", "pods/portforward", ""))
-    return rights
-
-
-def _awaits(plan: Plan, check: Check) -> list[Await]:
-    return [a for phase in plan.phases for wave in phase.waves for a in wave.awaits if a.check is check]
-
-
 async def missing_rights(opened: Session, plan: Plan) -> Sequence[str]:
     """Return the rights that this person lacks for the plan. Raises ClusterError."""
-    return await opened.cluster.missing_rights(rights_for(plan))
+    needed = set(needed_for(plan, RIGHTS))
+    if await opened.cluster.get(Ref("Namespace", "", OWN_NAMESPACE)) is None:
+        needed.add(("create", "namespaces", ""))
+    return await opened.cluster.missing_rights(needed)
 
 
 def person(target: Target) -> str:

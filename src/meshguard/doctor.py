@@ -13,8 +13,11 @@ from pathlib import Path
 from meshguard import app
 from meshguard.cluster.errors import ConfigError
 from meshguard.mesh.istio_sidecar import membership
+from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.model.objects import Pod
 from meshguard.model.proxy import ProxyUnreachable
+from meshguard.model.rights import Purpose
+from meshguard.plan.rights import all_for
 from meshguard.ports import ClusterError, Forbidden, Unreachable
 
 DEADLINE_S = 8.0
@@ -23,22 +26,6 @@ DEADLINE_S = 8.0
 SAMPLE = 16
 """How many proxies are read to see what reading all of them would take."""
 LARGE_FLEET = 2_400
-
-#: What an exit may have to do in any namespace, as (verb, resource).
-RIGHTS = (
-    ("patch", "namespaces"),
-    ("patch", "deployments.apps"),
-    ("patch", "statefulsets.apps"),
-    ("patch", "daemonsets.apps"),
-    ("create", "peerauthentications.security.istio.io"),
-    ("patch", "peerauthentications.security.istio.io"),
-    ("delete", "peerauthentications.security.istio.io"),
-    ("patch", "authorizationpolicies.security.istio.io"),
-    ("patch", "destinationrules.networking.istio.io"),
-    ("create", "pods"),
-    ("create", "pods/portforward"),
-    ("create", "configmaps"),
-)
 
 
 @dataclass(frozen=True)
@@ -93,10 +80,11 @@ async def _bounded(name: str, check: Awaitable[CheckResult]) -> CheckResult:
 
 
 async def _rights(opened: app.Session) -> CheckResult:
-    missing = await opened.cluster.missing_rights([(verb, resource, "") for verb, resource in RIGHTS])
+    wanted = all_for(Purpose.EXIT, RIGHTS)
+    missing = await opened.cluster.missing_rights(wanted)
     if missing:
-        return CheckResult("rights", False, f"missing cluster-wide: {'; '.join(missing)}", 3)
-    return CheckResult("rights", True, f"all {len(RIGHTS)} that an exit may need, in every namespace")
+        return CheckResult("rights", False, f"missing for an exit anywhere: {'; '.join(missing)}", 3)
+    return CheckResult("rights", True, f"all {len(wanted)} that an exit may need, in every namespace")
 
 
 async def _mesh(opened: app.Session) -> CheckResult:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, history, rehearsal, see
+from meshguard.cli import act, history, rbac, rehearsal, see
 from meshguard.cli import sim as simulator
 
 
@@ -33,6 +33,7 @@ for command in (
     see.verify,
     see.explain,
     see.doctor,
+    rbac.rbac,
     see.config,
     simulator.sim,
 ):

@@ -12,6 +12,7 @@ from meshguard.cluster.rights import lacking_rights
 from meshguard.cluster.trimming import trimmed
 from meshguard.model.kinds import KINDS, Kind
 from meshguard.model.objects import Ref, Resource, Workload, dig
+from meshguard.model.rights import MESH_NAMESPACE, OWN_NAMESPACE
 from meshguard.model.snapshot import ClusterIdentity, Snapshot, is_bare, resource_of
 from meshguard.ports import ClusterError, Forbidden, Unreachable
 
@@ -19,8 +20,6 @@ PAGE_SIZE = 500
 _RESTARTS = 3
 """How often a list is begun anew when its continue token has expired."""
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1," + JSON
-ISTIO_NAMESPACE = "istio-system"
-OWN_NAMESPACE = "meshguard-system"
 
 #: ConfigMaps are read in two namespaces only; a cluster's other ones are nobody's business.
 _CONFIG_MAP_NAMESPACES = (ISTIO_NAMESPACE, OWN_NAMESPACE)
@@ -119,7 +118,7 @@ class Reader:
         """
         before = self._requests.sent
         taken_at = self._requests.clock.wall()
-        resources, blind = await self._read(list(_snapshot_lists()))
+        resources, blind = await self._read(list(snapshot_lists()))
         parts, blind = await self._read_in_parts(resources, blind)
         resources |= parts
         # An istiod outside istio-system keeps its settings beside itself; only its webhook says where that is.
@@ -171,7 +170,8 @@ class Reader:
             return f"{type(error).__name__}: {error}"
 
 
-def _snapshot_lists() -> Iterator[tuple[Kind, str]]:
+def snapshot_lists() -> Iterator[tuple[Kind, str]]:
+    """Return what a snapshot is made of: kinds, each in a namespace or (with "") in all."""
     for kind in KINDS.values():
         if kind.name not in _NOT_IN_SNAPSHOT:
             yield kind, ""

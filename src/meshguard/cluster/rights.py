@@ -8,16 +8,14 @@ from typing import Any
 
 from meshguard.cluster.concurrency import all_of
 from meshguard.cluster.requests import Requests
-
-Right = tuple[str, str, str]
-"""Verb, resource as kubectl names it (`deployments.apps`, `pods/portforward`), namespace ("" for the whole cluster)."""
+from meshguard.model.rights import Needed, split_resource
 
 #: A rules review needs a namespace. No role is bound in one that nobody has, so only cluster-wide rules come back.
 _NOWHERE = "meshguard-cluster-wide"
 _API = "/apis/authorization.k8s.io/v1"
 
 
-async def missing_rights(requests: Requests, wanted: Collection[Right]) -> Sequence[str]:
+async def missing_rights(requests: Requests, wanted: Collection[Needed]) -> Sequence[str]:
     """Return those of `wanted` that the person lacks, as sentences: `patch deployments.apps in shop-web`.
 
     Raises Unreachable or Forbidden.
@@ -33,12 +31,12 @@ async def lacking_rights(requests: Requests, wanted: Collection[Right]) -> froze
     (webhooks of cloud providers), what seems to be missing is asked right by right.
     Raises Unreachable or Forbidden.
     """
-    by_namespace: dict[str, list[Right]] = defaultdict(list)
+    by_namespace: dict[str, list[Needed]] = defaultdict(list)
     for right in sorted(set(wanted)):
         by_namespace[right[2]].append(right)
     reviews = await all_of(_review(requests, namespace) for namespace in by_namespace)
-    missing: list[Right] = []
-    doubtful: list[Right] = []
+    missing: list[Needed] = []
+    doubtful: list[Needed] = []
     for review, rights in zip(reviews, by_namespace.values(), strict=True):
         lacking = [right for right in rights if not _granted(review, right)]
         (doubtful if review.get("incomplete") else missing).extend(lacking)
@@ -57,9 +55,9 @@ async def _review(requests: Requests, namespace: str) -> Mapping[str, Any]:
     return document["status"]  # type: ignore[no-any-return]
 
 
-async def _allowed(requests: Requests, right: Right) -> bool:
+async def _allowed(requests: Requests, right: Needed) -> bool:
     verb, resource, namespace = right
-    plural, group, subresource = _parts(resource)
+    plural, group, subresource = split_resource(resource)
     attributes = {
         "verb": verb,
         "group": group,
@@ -76,9 +74,9 @@ async def _allowed(requests: Requests, right: Right) -> bool:
     return bool(document["status"].get("allowed"))
 
 
-def _granted(review: Mapping[str, Any], right: Right) -> bool:
+def _granted(review: Mapping[str, Any], right: Needed) -> bool:
     verb, resource, _ = right
-    plural, group, subresource = _parts(resource)
+    plural, group, subresource = split_resource(resource)
     names = {"*", f"{plural}/{subresource}", f"*/{subresource}"} if subresource else {"*", plural}
     return any(
         not rule.get("resourceNames")
@@ -89,13 +87,6 @@ def _granted(review: Mapping[str, Any], right: Right) -> bool:
     )
 
 
-def _parts(resource: str) -> tuple[str, str, str]:
-    """Split `deployments.apps/scale` into plural, group and subresource."""
-    whole, _, subresource = resource.partition("/")
-    plural, _, group = whole.partition(".")
-    return plural, group, subresource
-
-
-def _sentence(right: Right) -> str:
+def _sentence(right: Needed) -> str:
     verb, resource, namespace = right
     return f"{verb} {resource} in {namespace}" if namespace else f"{verb} {resource} in the whole cluster"

@@ -1,0 +1,113 @@
+"""The table of rights: what the engine does, and nothing else, with a reason for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshguard.mesh.istio_sidecar.hazards.world import DECISIVE_KINDS
+from meshguard.mesh.istio_sidecar.rights import RIGHTS
+from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
+from meshguard.model.kinds import KINDS, RESTARTABLE
+from meshguard.model.objects import Ref
+from meshguard.model.plan import Action, Await, Check, Direction, Phase, Plan, Step, Wave
+from meshguard.model.rights import Place, Purpose, Right
+from meshguard.plan.rights import all_for, needed_for, roles
+
+SPACE = "shop"
+NOT_READ = {"Lease"}
+
+
+def step(action: Action, kind: str) -> Step:
+    return Step("s", action, Ref(kind, SPACE if KINDS[kind].namespaced else "", "x"), "uid", "", "")
+
+
+EDITS = [step(Action.CHANGE, kind) for kind in ("Namespace", *RESTARTABLE)]
+POLICIES = [step(Action.CHANGE, kind) for kind in sorted(SHARED_KINDS)]
+RENEWAL = step(Action.RENEW, "Pod")
+STEPS = {
+    Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, step(Action.CREATE, "PeerAuthentication")],
+    Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, step(Action.DELETE, "PeerAuthentication")],
+    Direction.REALIGN: [*EDITS, RENEWAL],
+}
+ADMISSION = Await(Check.INJECTION, "", (f"Deployment {SPACE}/x",), {"injected": False})
+
+
+def plan(direction: Direction, *steps: Step) -> Plan:
+    waves = (Wave(steps, (ADMISSION, Await(Check.INBOUND, "", (SPACE,)))),)
+    return Plan(direction, "istio-sidecar", "uid", "here", (SPACE,), (Phase("p", "", waves),))
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_what_a_plan_can_need_is_what_is_granted(direction: Direction) -> None:
+    needed = needed_for(plan(direction, *STEPS[direction]), RIGHTS)
+    granted = all_for(Purpose(direction.value), RIGHTS)
+    spaces = {SPACE: "", "": ""}
+    assert {(verb, resource, spaces.get(space, space)) for verb, resource, space in needed} == granted
+
+
+def test_a_plan_needs_its_own_writes_only_where_they_are() -> None:
+    needed = needed_for(plan(Direction.EXIT, step(Action.CHANGE, "StatefulSet")), RIGHTS)
+    assert {("get", "statefulsets.apps", SPACE), ("patch", "statefulsets.apps", SPACE)} <= needed
+    assert {(verb, space) for verb, resource, space in needed if resource == "deployments.apps"} == {("list", "")}
+    assert ("create", "pods", SPACE) in needed
+    assert ("create", "configmaps", "meshguard-system") in needed
+
+
+def test_a_write_that_nobody_was_told_of_is_a_defect() -> None:
+    with pytest.raises(ValueError, match=r"not in the table of rights: create services, get services"):
+        needed_for(plan(Direction.EXIT, step(Action.CREATE, "Service")), RIGHTS)
+    with pytest.raises(ValueError, match=r"delete peerauthentications\.security\.istio\.io"):
+        needed_for(plan(Direction.EXIT, step(Action.DELETE, "PeerAuthentication")), RIGHTS)
+
+
+def test_everything_that_is_read_is_granted_and_nothing_else() -> None:
+    listed = {right.resource: right for right in RIGHTS if "list" in right.verbs}
+    assert set(listed) == {kind.resource for kind in KINDS.values() if kind.name not in NOT_READ}
+
+
+def test_settings_are_read_where_istiod_keeps_them() -> None:
+    places = {right.place: right.verbs for right in RIGHTS if right.resource == "configmaps"}
+    assert places == {Place.MESH: ("get", "list"), Place.OWN: ("list", "create", "patch")}
+
+
+def test_what_only_informs_is_what_a_plan_is_right_without() -> None:
+    by_resource = {kind.resource: kind.name for kind in KINDS.values()}
+    decisive = {by_resource[right.resource] for right in RIGHTS if "list" in right.verbs and not right.informs}
+    assert decisive == DECISIVE_KINDS
+    assert all(right.verbs == ("list",) for right in RIGHTS if right.informs)
+
+
+def test_no_rule_grants_more_than_it_names() -> None:
+    for purpose in Purpose:
+        for role in roles(purpose, RIGHTS):
+            for rule in role.manifest()["rules"]:
+                assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+    assert not any("secrets" in right.resource for right in RIGHTS)
+
+
+def test_named_namespaces_narrow_what_is_changed() -> None:
+    wide = {role.namespace: role for role in roles(Purpose.EXIT, RIGHTS)}
+    assert set(wide) == {"", "istio-system", "meshguard-system"}
+    narrow = {role.namespace: role for role in roles(Purpose.EXIT, RIGHTS, ["shop-web", "shop-pay"])}
+    assert set(narrow) == {"", "istio-system", "meshguard-system", "shop-pay", "shop-web"}
+    assert narrow["shop-web"].rules["deployments.apps"][0]["verbs"] == ["get", "patch"]
+    assert narrow[""].rules["deployments.apps"][0]["verbs"] == ["list"]
+    assert narrow[""].rules["peerauthentications.security.istio.io"][0]["verbs"] == ["list", "get", "patch", "create"]
+
+
+def test_a_role_and_its_binding_are_kubernetes_objects() -> None:
+    (role,) = roles(Purpose.EXIT, [Right(("get",), "pods/portforward", Place.CLUSTER, "to look")])
+    assert role.manifest() == {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "meshguard-exit"},
+        "rules": [{"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get"]}],
+    }
+    bound = role.binding({"kind": "Group", "name": "sre"})
+    assert bound["kind"] == "ClusterRoleBinding"
+    assert bound["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "meshguard-exit",
+    }
+    assert bound["subjects"] == [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "sre"}]
