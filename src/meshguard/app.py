@@ -45,6 +45,7 @@ from meshguard.plan.build import plan_exit, plan_realign, plan_restore
 from meshguard.plan.gate import Gate
 from meshguard.plan.rights import needed_for
 from meshguard.plan.scopes import resolve
+from meshguard.plan.sight import require_objects, require_records, require_scope
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
 from meshguard.verify.seen import as_seen, with_told_versions
@@ -161,6 +162,7 @@ def mesh_of(snapshot: Snapshot) -> Mesh:
 async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> Plan:
     """Plan the way out. Raises PlanError or ClusterError."""
     snapshot, settings = await opened.snapshot(), opened.target.settings
+    require_scope(snapshot)
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
     return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection))
@@ -169,6 +171,7 @@ async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> P
 async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, consents: Consents) -> Plan:
     """Plan restarts of proxies that do not fit their control plane. Raises PlanError or ClusterError."""
     snapshot, settings = await opened.snapshot(), opened.target.settings
+    require_scope(snapshot)
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
     request = RealignRequest(scope.namespaces, to_revision, consents, settings, scope.selection)
@@ -176,9 +179,13 @@ async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, con
 
 
 async def make_restore_plan(opened: Session, run: str) -> Plan:
-    """Plan the way back of an open run. Raises UnknownRun or ClusterError."""
+    """Plan the way back of an open run. Raises UnknownRun, PlanError or ClusterError."""
     snapshot = await opened.snapshot()
-    return plan_restore(snapshot, mesh_of(snapshot), open_run_named(snapshot, run), opened.target.settings)
+    require_scope(snapshot)
+    require_records(snapshot)
+    known = open_run_named(snapshot, run)
+    require_objects(snapshot, known)
+    return plan_restore(snapshot, mesh_of(snapshot), known, opened.target.settings)
 
 
 async def predicted_way_back(opened: Session, plan: Plan) -> Plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from meshguard.model.rights import Place, Purpose, Right
 
 _EXIT, _BACK = (Purpose.EXIT,), (Purpose.RESTORE,)
+_PLANS = (Purpose.EXIT, Purpose.REALIGN)
 _POLICIES = (Purpose.EXIT, Purpose.RESTORE)
 _LIST, _EDIT = ("list",), ("get", "patch")
 _SECURITY, _NETWORKING = "security.istio.io", "networking.istio.io"
@@ -32,20 +33,38 @@ RIGHTS: tuple[Right, ...] = (
     Right(_LIST, f"serviceentries.{_NETWORKING}", Place.CLUSTER, "hosts of the mesh that no Service tells of"),
     Right(("get", "list"), "configmaps", Place.MESH, "the mesh's own settings"),
     # What makes a plan tell more.
-    Right(_LIST, "nodes", Place.CLUSTER, "room for the new pods", informs=True),
-    Right(_LIST, "resourcequotas", Place.CLUSTER, "room for the new pods", informs=True),
-    Right(_LIST, "persistentvolumeclaims", Place.CLUSTER, "volumes that one pod holds alone", informs=True),
-    Right(_LIST, "jobs.batch", Place.CLUSTER, "pods that run to completion", informs=True),
-    Right(_LIST, "cronjobs.batch", Place.CLUSTER, "pods that run to completion", informs=True),
-    Right(_LIST, "rollouts.argoproj.io", Place.CLUSTER, "workloads of Argo Rollouts", informs=True),
-    Right(_LIST, "poddisruptionbudgets.policy", Place.CLUSTER, "what slows a restart down", informs=True),
-    Right(_LIST, "horizontalpodautoscalers.autoscaling", Place.CLUSTER, "who owns the replicas", informs=True),
-    Right(_LIST, f"validatingwebhookconfigurations.{_ADMISSION}", Place.CLUSTER, "who could refuse", informs=True),
-    Right(_LIST, "networkpolicies.networking.k8s.io", Place.CLUSTER, "rules about namespace labels", informs=True),
-    Right(_LIST, "gateways.gateway.networking.k8s.io", Place.CLUSTER, "rules about namespace labels", informs=True),
-    Right(_LIST, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "routes that go with the proxies", informs=True),
-    Right(_LIST, f"envoyfilters.{_NETWORKING}", Place.CLUSTER, "filters that go with the proxies", informs=True),
-    Right(_LIST, "wasmplugins.extensions.istio.io", Place.CLUSTER, "filters that go with the proxies", informs=True),
+    Right(_LIST, "nodes", Place.CLUSTER, "room for the new pods", _PLANS, informs=True),
+    Right(_LIST, "resourcequotas", Place.CLUSTER, "room for the new pods", _PLANS, informs=True),
+    Right(_LIST, "persistentvolumeclaims", Place.CLUSTER, "volumes that one pod holds alone", _PLANS, informs=True),
+    Right(_LIST, "jobs.batch", Place.CLUSTER, "pods that run to completion", _PLANS, informs=True),
+    Right(_LIST, "cronjobs.batch", Place.CLUSTER, "pods that run to completion", _PLANS, informs=True),
+    Right(_LIST, "rollouts.argoproj.io", Place.CLUSTER, "workloads of Argo Rollouts", _PLANS, informs=True),
+    Right(_LIST, "poddisruptionbudgets.policy", Place.CLUSTER, "what slows a restart down", _PLANS, informs=True),
+    Right(_LIST, "horizontalpodautoscalers.autoscaling", Place.CLUSTER, "who owns the replicas", _PLANS, informs=True),
+    Right(
+        _LIST, f"validatingwebhookconfigurations.{_ADMISSION}", Place.CLUSTER, "who could refuse", _PLANS, informs=True
+    ),
+    Right(
+        _LIST, "networkpolicies.networking.k8s.io", Place.CLUSTER, "rules about namespace labels", _PLANS, informs=True
+    ),
+    Right(
+        _LIST, "gateways.gateway.networking.k8s.io", Place.CLUSTER, "rules about namespace labels", _PLANS, informs=True
+    ),
+    Right(
+        _LIST, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "routes that go with the proxies", _PLANS, informs=True
+    ),
+    Right(
+        _LIST, f"envoyfilters.{_NETWORKING}", Place.CLUSTER, "filters that go with the proxies", _PLANS, informs=True
+    ),
+    Right(
+        _LIST,
+        "wasmplugins.extensions.istio.io",
+        Place.CLUSTER,
+        "filters that go with the proxies",
+        _PLANS,
+        informs=True,
+    ),
+    Right(_LIST, "horizontalpodautoscalers.autoscaling", Place.CLUSTER, "replicas that nobody has edited", _BACK),
     # What is changed.
     Right(_EDIT, "namespaces", Place.CLUSTER, "the label that switches injection, and the mark of the run"),
     Right(_EDIT, "deployments.apps", Place.SCOPE, "the restart mark, the pod label"),

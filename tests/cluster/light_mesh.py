@@ -1,0 +1,193 @@
+"""A mesh for a light cluster: nobody runs istiod there, so an admission policy puts the sidecars into the pods.
+
+The API server, its controllers, RBAC and admission are real; pods only say that they run. What no proxy can tell
+there, because there is none, is not asked: see `Proxyless`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshguard.engine.judge import Judge
+from meshguard.model.plan import Await, Check
+from meshguard.model.verdict import Truth, Verdict
+from testbed.api import Testbed
+from testbed.waiting import wait_until
+
+WEB, CORE = "shop-web", "shop-core"
+POLICIES = "security.istio.io/v1"
+_SIDECAR = """Object{
+  metadata: Object.metadata{
+    annotations: {"sidecar.istio.io/status": '{"revision":"default"}'},
+    labels: {"security.istio.io/tlsMode": "istio"}
+  },
+  spec: Object.spec{containers: [Object.spec.containers{name: "istio-proxy", image: "local/proxyv2:dev"}]}
+}"""
+_PODS = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+_ENABLED = {"matchLabels": {"istio-injection": "enabled"}}
+_NOT_REFUSED = {"matchExpressions": [{"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}]}
+
+
+def install(bed: Testbed) -> None:
+    """Put the mesh and a shop of every kind of workload into a light cluster, and wait for its pods."""
+    for manifests in (_mesh(), _shop()):
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        bed.kubectl("apply", "-f", "-", text=json.dumps(listed))
+        wait_until(lambda: _injects(bed), 30, "the admission policy to take effect")
+    wait_until(lambda: _settled(bed), 60, "the shop's pods to be ready")
+
+
+def _injects(bed: Testbed) -> bool:
+    """The policy takes effect some time after it was created."""
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": WEB},
+        "spec": {"containers": [{"name": "app", "image": "shop"}]},
+    }
+    return "istio-proxy" in bed.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(probe))
+
+
+def _settled(bed: Testbed) -> bool:
+    pods = json.loads(bed.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    ready = [
+        pod
+        for pod in pods
+        if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+    ]
+    return len(pods) == len(ready) == 1 + 2 + 2 + 3 + 2
+
+
+def _mesh() -> Iterator[Mapping[str, Any]]:
+    yield _namespace("istio-system")
+    yield _namespace(WEB, injected=True)
+    yield _namespace(CORE, injected=True)
+    yield _config("istio", {"mesh": "trustDomain: cluster.local"})
+    yield _config("istio-sidecar-injector", {"config": "policy: enabled", "values": "{}"})
+    yield from _workload("Deployment", "istio-system", "istiod", replicas=1)
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "istio-sidecar-injector", "labels": {"istio.io/rev": "default"}},
+        "webhooks": [
+            {
+                "name": "namespace.sidecar-injector.istio.io",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "clientConfig": {"service": {"namespace": "istio-system", "name": "istiod", "path": "/inject"}},
+                "rules": [_PODS],
+                "namespaceSelector": _ENABLED,
+                "objectSelector": _NOT_REFUSED,
+                # what this webhook would do, the policy below does
+                "matchConditions": [{"name": "nobody-answers", "expression": "false"}],
+            }
+        ],
+    }
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": "sidecar"},
+        "spec": {
+            "matchConstraints": {
+                "resourceRules": [_PODS],
+                "namespaceSelector": _ENABLED,
+                "objectSelector": _NOT_REFUSED,
+            },
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "mutations": [
+                {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": _SIDECAR}},
+            ],
+        },
+    }
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "sidecar"},
+        "spec": {"policyName": "sidecar"},
+    }
+
+
+def _shop() -> Iterator[Mapping[str, Any]]:
+    yield from _workload("Deployment", WEB, "storefront", replicas=2)
+    yield from _workload("StatefulSet", WEB, "sessions", replicas=2, updateStrategy={"type": "OnDelete"})
+    yield from _workload("DaemonSet", WEB, "edge")
+    yield from _workload("Deployment", CORE, "cart", replicas=2)
+    yield _policy("PeerAuthentication", "istio-system", "default", {"mtls": {"mode": "STRICT"}})
+    yield _policy("PeerAuthentication", WEB, "default", {"mtls": {"mode": "STRICT"}})
+    yield _policy(
+        "DestinationRule",
+        WEB,
+        "storefront",
+        {
+            "host": "storefront",
+            "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}, "connectionPool": {"tcp": {"maxConnections": 7}}},
+        },
+    )
+    caller = {"source": {"principals": [f"cluster.local/ns/{WEB}/sa/default"]}}
+    rule = {"from": [caller], "to": [{"operation": {"methods": ["GET"]}}]}
+    yield _policy("AuthorizationPolicy", CORE, "cart", {"action": "ALLOW", "rules": [rule]})
+
+
+def _namespace(name: str, *, injected: bool = False) -> dict[str, Any]:
+    labels = {"istio-injection": "enabled"} if injected else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _config(name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "istio-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data)}
+
+
+def _policy(kind: str, namespace: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    group = "networking.istio.io/v1" if kind == "DestinationRule" else POLICIES
+    return {
+        "apiVersion": group,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": dict(spec),
+    }
+
+
+def _workload(kind: str, namespace: str, name: str, **spec: Any) -> Iterator[dict[str, Any]]:
+    labels = {"app": name}
+    app = {
+        "name": "app",
+        "image": "shop",
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"port": 8080}},
+    }
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {
+            "containers": [app],
+            "tolerations": [{"operator": "Exists"}],
+            "nodeSelector": {"type": "kwok"},
+        },
+    }
+    metadata = {"name": name, "namespace": namespace}
+    more = {"serviceName": name} if kind == "StatefulSet" else {}
+    yield {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": metadata,
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **more, **spec},
+    }
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": labels, "ports": ports}}
+
+
+class Proxyless:
+    """Judges what the cluster can tell; what only a proxy could tell counts as seen."""
+
+    _ON_PROXIES = (Check.INBOUND, Check.OUTBOUND, Check.AUTHZ, Check.ENDPOINTS, Check.TRAFFIC)
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def judge(self, awaited: Await) -> Verdict:
+        if awaited.check in self._ON_PROXIES:
+            return Verdict(Truth.YES, 1, 1, source="there are no proxies")
+        return await self._judge.judge(awaited)
