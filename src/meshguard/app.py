@@ -162,7 +162,7 @@ def mesh_of(snapshot: Snapshot) -> Mesh:
 async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> Plan:
     """Plan the way out. Raises PlanError or ClusterError."""
     snapshot, settings = await opened.snapshot(), opened.target.settings
-    require_scope(snapshot)
+    require_scope(snapshot, asked.namespaces)
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
     return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection))
@@ -171,7 +171,7 @@ async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> P
 async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, consents: Consents) -> Plan:
     """Plan restarts of proxies that do not fit their control plane. Raises PlanError or ClusterError."""
     snapshot, settings = await opened.snapshot(), opened.target.settings
-    require_scope(snapshot)
+    require_scope(snapshot, asked.namespaces)
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
     request = RealignRequest(scope.namespaces, to_revision, consents, settings, scope.selection)

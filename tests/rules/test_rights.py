@@ -14,7 +14,7 @@ from meshguard.model.rights import Place, Purpose, Right
 from meshguard.plan.rights import all_for, needed_for, roles
 
 SPACE = "shop"
-NOT_READ = {"Lease"}
+NOT_READ = {"Lease", "LimitRange"}
 
 
 def step(action: Action, kind: str) -> Step:
@@ -24,10 +24,22 @@ def step(action: Action, kind: str) -> Step:
 EDITS = [step(Action.CHANGE, kind) for kind in ("Namespace", *RESTARTABLE)]
 POLICIES = [step(Action.CHANGE, kind) for kind in sorted(SHARED_KINDS)]
 RENEWAL = step(Action.RENEW, "Pod")
+#: What faults make.
+MADE = ("Job", "LimitRange", "VirtualService", "ServiceEntry")
 STEPS = {
     Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, step(Action.CREATE, "PeerAuthentication")],
     Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, step(Action.DELETE, "PeerAuthentication")],
     Direction.REALIGN: [*EDITS, RENEWAL],
+    Direction.FAULT: [
+        *EDITS,
+        step(Action.CHANGE, "Service"),
+        RENEWAL,
+        *(step(action, kind) for kind in ("PeerAuthentication", *MADE) for action in (Action.CREATE, Action.DELETE)),
+        step(Action.CHANGE, "PeerAuthentication"),
+    ],
+}
+PURPOSES = {direction: Purpose(direction.value) for direction in Direction if direction is not Direction.FAULT} | {
+    Direction.FAULT: Purpose.CHAOS
 }
 ADMISSION = Await(Check.INJECTION, "", (f"Deployment {SPACE}/x",), {"injected": False})
 
@@ -40,7 +52,7 @@ def plan(direction: Direction, *steps: Step) -> Plan:
 @pytest.mark.parametrize("direction", list(Direction))
 def test_what_a_plan_can_need_is_what_is_granted(direction: Direction) -> None:
     needed = needed_for(plan(direction, *STEPS[direction]), RIGHTS)
-    granted = all_for(Purpose(direction.value), RIGHTS)
+    granted = all_for(PURPOSES[direction], RIGHTS)
     spaces = {SPACE: "", "": ""}
     assert {(verb, resource, spaces.get(space, space)) for verb, resource, space in needed} == granted
 
@@ -56,8 +68,15 @@ def test_a_plan_needs_its_own_writes_only_where_they_are() -> None:
 def test_a_write_that_nobody_was_told_of_is_a_defect() -> None:
     with pytest.raises(ValueError, match=r"not in the table of rights: create services, get services"):
         needed_for(plan(Direction.EXIT, step(Action.CREATE, "Service")), RIGHTS)
+    with pytest.raises(ValueError, match=r"get services, patch services"):
+        needed_for(plan(Direction.REALIGN, step(Action.CHANGE, "Service")), RIGHTS)
     with pytest.raises(ValueError, match=r"delete peerauthentications\.security\.istio\.io"):
         needed_for(plan(Direction.EXIT, step(Action.DELETE, "PeerAuthentication")), RIGHTS)
+
+
+def test_a_restore_also_takes_faults_back() -> None:
+    needed = needed_for(plan(Direction.RESTORE, step(Action.DELETE, "Job")), RIGHTS)
+    assert ("delete", "jobs.batch", SPACE) in needed
 
 
 def test_everything_that_is_read_is_granted_and_nothing_else() -> None:

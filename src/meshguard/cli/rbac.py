@@ -12,7 +12,7 @@ from meshguard.cli import options
 if TYPE_CHECKING:
     from meshguard.plan.rights import Role
 
-_PURPOSES = ("exit", "restore", "realign")
+_PURPOSES = ("exit", "restore", "realign", "chaos")
 _WIDTH = 200
 _OPTIONAL = " (may be left out: the plan then says less)"
 #: The namespace of the records is made with the Roles, so that nobody needs the right to make one.
@@ -26,7 +26,7 @@ _RECORDS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "meshg
 @click.option("--group", default="", help="Bind the Roles to this group as well.")
 @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="Form.")
 def rbac(purpose: str, namespaces: tuple[str, ...], user: str, group: str, output: str) -> None:
-    """Print the least Roles for an exit, a restore or a realignment; -n narrows what may be changed to namespaces.
+    """Print the least Roles for a purpose; -n narrows what may be changed to namespaces.
 
     No cluster is asked. Everything that is granted is what the rights review before a run looks for.
     """

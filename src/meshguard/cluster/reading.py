@@ -22,7 +22,7 @@ _RESTARTS = 3
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1," + JSON
 
 #: ConfigMaps are read in two namespaces only; a cluster's other ones are nobody's business.
-_CONFIG_MAP_NAMESPACES = (ISTIO_NAMESPACE, OWN_NAMESPACE)
+_CONFIG_MAP_NAMESPACES = (MESH_NAMESPACE, OWN_NAMESPACE)
 _NOT_IN_SNAPSHOT = ("Lease", "LimitRange", "ConfigMap")
 
 

@@ -24,7 +24,7 @@ async def missing_rights(requests: Requests, wanted: Collection[Needed]) -> Sequ
     return [_sentence(right) for right in sorted(lacking, key=lambda right: (right[2], right[1], right[0]))]
 
 
-async def lacking_rights(requests: Requests, wanted: Collection[Right]) -> frozenset[Right]:
+async def lacking_rights(requests: Requests, wanted: Collection[Needed]) -> frozenset[Needed]:
     """Return those of `wanted` that the person lacks.
 
     Rules that are restricted to certain object names do not count. Where an authorizer cannot list its rules

@@ -18,6 +18,8 @@ class Purpose(StrEnum):
     EXIT = "exit"
     RESTORE = "restore"
     REALIGN = "realign"
+    CHAOS = "chaos"
+    """Faults and their own way back, in a rehearsal."""
 
 
 class Place(StrEnum):

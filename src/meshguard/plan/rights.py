@@ -8,7 +8,7 @@ from typing import Any
 
 from meshguard.model.kinds import KINDS
 from meshguard.model.objects import Ref
-from meshguard.model.plan import Action, Check, Plan
+from meshguard.model.plan import Action, Check, Direction, Plan
 from meshguard.model.rights import Needed, Place, Purpose, Right, split_resource
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -18,6 +18,13 @@ _VERBS = {
     Action.CREATE: ("get", "create"),
     Action.DELETE: ("get", "delete"),
     Action.RENEW: ("delete",),
+}
+#: Whose rows a plan may draw on; a restore also takes faults back.
+_PURPOSES = {
+    Direction.EXIT: (Purpose.EXIT,),
+    Direction.RESTORE: (Purpose.RESTORE, Purpose.CHAOS),
+    Direction.REALIGN: (Purpose.REALIGN,),
+    Direction.FAULT: (Purpose.CHAOS,),
 }
 #: What is seen on the proxies, through a port-forward.
 _ON_PROXIES = (Check.INBOUND, Check.OUTBOUND, Check.AUTHZ, Check.ENDPOINTS, Check.TRAFFIC, Check.HYPOTHESIS)
@@ -29,9 +36,11 @@ def needed_for(plan: Plan, table: Iterable[Right]) -> frozenset[Needed]:
     Raises ValueError for a write or a wait that the table does not know: whoever has exactly the Roles of `roles`
     would be refused in the middle.
     """
-    rights = [right for right in table if Purpose(plan.direction.value) in right.purposes]
-    needed = set(_whatever_the_plan(rights)) | set(_of_steps(plan)) | set(_of_waits(plan))
-    known = {(verb, right.resource) for right in rights for verb in right.verbs}
+    purposes = _PURPOSES[plan.direction]
+    rights = list(table)
+    always = _whatever_the_plan(right for right in rights if purposes[0] in right.purposes)
+    needed = {*always, *_of_steps(plan), *_of_waits(plan)}
+    known = {(verb, r.resource) for r in rights if not set(purposes).isdisjoint(r.purposes) for verb in r.verbs}
     if unknown := {(verb, resource) for verb, resource, _ in needed} - known:
         raise ValueError(f"not in the table of rights: {', '.join(' '.join(right) for right in sorted(unknown))}")
     return frozenset(needed)

@@ -29,9 +29,9 @@ class Blind(PlanError):
     """What decides could not be read."""
 
 
-def require_scope(snapshot: Snapshot) -> None:
-    """Raise Blind when it cannot be known who there is and who is in the mesh."""
-    _require(snapshot, SCOPE_KINDS)
+def require_scope(snapshot: Snapshot, namespaces: Iterable[str] = ()) -> None:
+    """Raise Blind when it cannot be known who there is and who is in the mesh, anywhere or in these namespaces."""
+    _require(snapshot, [*SCOPE_KINDS, *(f"{kind} in {space}" for kind in SCOPE_KINDS for space in sorted(namespaces))])
 
 
 def require_records(snapshot: Snapshot) -> None:
@@ -41,7 +41,8 @@ def require_records(snapshot: Snapshot) -> None:
 
 def require_objects(snapshot: Snapshot, run: OpenRun) -> None:
     """Raise Blind when an object that the run has changed could be there, unseen."""
-    _require(snapshot, sorted({ref.kind for ref in (*run.changes, *run.created)}))
+    held = sorted({*run.changes, *run.created})
+    _require(snapshot, dict.fromkeys(what for ref in held for what in (ref.kind, f"{ref.kind} in {ref.namespace}")))
 
 
 def _require(snapshot: Snapshot, wanted: Iterable[str]) -> None:

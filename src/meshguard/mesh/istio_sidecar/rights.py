@@ -1,4 +1,4 @@
-"""Which rights an exit from Istio's sidecars, its way back and a realignment need, each with its reason.
+"""Which rights an exit from Istio's sidecars, its way back, a realignment and faults need, each with its reason.
 
 `meshguard rbac` prints this table as Roles, and the rights review before a run asks for nothing else: a write or a
 wait of a plan that is not in here is a defect (`plan.rights`).
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from meshguard.model.rights import Place, Purpose, Right
 
-_EXIT, _BACK = (Purpose.EXIT,), (Purpose.RESTORE,)
+_EXIT, _BACK, _CHAOS = (Purpose.EXIT,), (Purpose.RESTORE,), (Purpose.CHAOS,)
 _PLANS = (Purpose.EXIT, Purpose.REALIGN)
 _POLICIES = (Purpose.EXIT, Purpose.RESTORE)
-_LIST, _EDIT = ("list",), ("get", "patch")
+_LIST, _EDIT, _MADE = ("list",), ("get", "patch"), ("get", "create", "delete")
 _SECURITY, _NETWORKING = "security.istio.io", "networking.istio.io"
 _ADMISSION = "admissionregistration.k8s.io"
 
@@ -31,6 +31,9 @@ RIGHTS: tuple[Right, ...] = (
     Right(_LIST, f"destinationrules.{_NETWORKING}", Place.CLUSTER, "who always speaks TLS"),
     Right(_LIST, f"sidecars.{_NETWORKING}", Place.CLUSTER, "who calls whom"),
     Right(_LIST, f"serviceentries.{_NETWORKING}", Place.CLUSTER, "hosts of the mesh that no Service tells of"),
+    Right(_LIST, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "routes that go with the proxies"),
+    Right(_LIST, f"envoyfilters.{_NETWORKING}", Place.CLUSTER, "filters that go with the proxies"),
+    Right(_LIST, "wasmplugins.extensions.istio.io", Place.CLUSTER, "filters that go with the proxies"),
     Right(("get", "list"), "configmaps", Place.MESH, "the mesh's own settings"),
     # What makes a plan tell more.
     Right(_LIST, "nodes", Place.CLUSTER, "room for the new pods", _PLANS, informs=True),
@@ -50,20 +53,6 @@ RIGHTS: tuple[Right, ...] = (
     Right(
         _LIST, "gateways.gateway.networking.k8s.io", Place.CLUSTER, "rules about namespace labels", _PLANS, informs=True
     ),
-    Right(
-        _LIST, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "routes that go with the proxies", _PLANS, informs=True
-    ),
-    Right(
-        _LIST, f"envoyfilters.{_NETWORKING}", Place.CLUSTER, "filters that go with the proxies", _PLANS, informs=True
-    ),
-    Right(
-        _LIST,
-        "wasmplugins.extensions.istio.io",
-        Place.CLUSTER,
-        "filters that go with the proxies",
-        _PLANS,
-        informs=True,
-    ),
     Right(_LIST, "horizontalpodautoscalers.autoscaling", Place.CLUSTER, "replicas that nobody has edited", _BACK),
     # What is changed.
     Right(_EDIT, "namespaces", Place.CLUSTER, "the label that switches injection, and the mark of the run"),
@@ -73,11 +62,31 @@ RIGHTS: tuple[Right, ...] = (
     Right(_EDIT, "replicasets.apps", Place.SCOPE, "the restart mark, where no Deployment owns it"),
     Right(_EDIT, "rollouts.argoproj.io", Place.SCOPE, "the restart mark, the pod label"),
     Right(("delete",), "pods", Place.SCOPE, "one by one, where the controller waits for that (OnDelete)"),
-    Right(_EDIT, f"peerauthentications.{_SECURITY}", Place.CLUSTER, "plaintext beside STRICT, and back", _POLICIES),
-    Right(("create",), f"peerauthentications.{_SECURITY}", Place.CLUSTER, "plaintext where no policy is", _EXIT),
-    Right(("delete",), f"peerauthentications.{_SECURITY}", Place.CLUSTER, "what the exit has created", _BACK),
+    Right(
+        _EDIT,
+        f"peerauthentications.{_SECURITY}",
+        Place.CLUSTER,
+        "plaintext beside STRICT, and back",
+        (*_POLICIES, *_CHAOS),
+    ),
+    Right(
+        ("create",),
+        f"peerauthentications.{_SECURITY}",
+        Place.CLUSTER,
+        "plaintext where no policy is",
+        (*_EXIT, *_CHAOS),
+    ),
+    Right(
+        ("delete",), f"peerauthentications.{_SECURITY}", Place.CLUSTER, "what the exit has created", (*_BACK, *_CHAOS)
+    ),
     Right(_EDIT, f"destinationrules.{_NETWORKING}", Place.CLUSTER, "TLS by endpoint, and back", _POLICIES),
     Right(_EDIT, f"authorizationpolicies.{_SECURITY}", Place.CLUSTER, "identity that is lost, and back", _POLICIES),
+    # What faults make, and take back.
+    Right(_EDIT, "services", Place.CLUSTER, "an injector that nobody answers for", _CHAOS),
+    Right(_MADE, "jobs.batch", Place.CLUSTER, "the traffic of a fault", _CHAOS),
+    Right(_MADE, "limitranges", Place.CLUSTER, "a control plane without processor time", _CHAOS),
+    Right(_MADE, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "retries of what must not be repeated", _CHAOS),
+    Right(_MADE, f"serviceentries.{_NETWORKING}", Place.CLUSTER, "hosts whose endpoints change", _CHAOS),
     # What is looked at, and written down.
     Right(("create",), "pods", Place.SCOPE, "by dry run only: does admission still bring a proxy?"),
     Right(("get", "create"), "pods/portforward", Place.CLUSTER, "each proxy is asked what it really has"),
