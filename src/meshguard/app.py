@@ -31,13 +31,14 @@ from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
+from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
 from meshguard.mesh.protocol import Caps, Consents, LeaveRequest, Mesh, Order, RealignRequest, Settings, WorkloadStatus
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Await, Check, Phase, Plan, Wave
 from meshguard.model.rights import OWN_NAMESPACE
-from meshguard.model.scopes import Asked
+from meshguard.model.scopes import OBSERVED, Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
@@ -48,6 +49,7 @@ from meshguard.plan.scopes import resolve
 from meshguard.plan.sight import require_objects, require_records, require_scope
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
+from meshguard.verify.observed import observed_by_proxies
 from meshguard.verify.seen import as_seen, with_told_versions
 
 if TYPE_CHECKING:
@@ -165,7 +167,10 @@ async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> P
     require_scope(snapshot, asked.namespaces)
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
-    return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection))
+    observed = None
+    if asked.callers_from == OBSERVED:
+        observed = await observed_by_proxies(Scope(snapshot, scope.namespaces, scope.selection), opened.signals)
+    return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection, observed))
 
 
 async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, consents: Consents) -> Plan:

@@ -116,14 +116,22 @@ def scope(command: F) -> F:
     ) -> Any:
         from meshguard.model.scopes import Asked
 
-        names = ("whole_mesh", "selector", "revision", "cap", "by_label")
+        names = ("whole_mesh", "selector", "revision", "cap", "by_label", "callers_from")
         given = {name: rest.pop(name) for name in names}
+        given["callers_from"] = "" if given["callers_from"] == "all" else given["callers_from"]
         asked = Asked(frozenset(namespaces), frozenset(workloads), exclude=frozenset(exclude), **given)
         return command(asked=asked, **rest)
 
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
     for option in (
+        click.option(
+            "--callers-from",
+            type=click.Choice(["all", "observed"]),
+            default="all",
+            show_default=True,
+            help="For an exit: relax all servers that the scope may call, or those that telemetry has seen it call.",
+        ),
         click.option("--by-pod-label", "by_label", is_flag=True, help="Label pod templates, not namespaces."),
         click.option("--cap", default="", help="The most that may leave: a number of workloads, or a share like 25%."),
         click.option("--exclude", multiple=True, help="NS or NS/NAME that stays; repeatable."),

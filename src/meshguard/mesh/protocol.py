@@ -9,6 +9,7 @@ from typing import Protocol
 
 from meshguard.model.findings import Finding
 from meshguard.model.objects import Ref
+from meshguard.model.observed import Observed
 from meshguard.model.plan import Phase
 from meshguard.model.snapshot import OpenRun, Snapshot
 
@@ -111,6 +112,8 @@ class LeaveRequest:
     consents: Consents = Consents()
     settings: Settings = Settings()
     selection: Selection = Selection()
+    observed: Observed | None = None
+    """What telemetry says of the scope's calls, where the callers shall be narrowed down by it."""
 
 
 @dataclass(frozen=True)

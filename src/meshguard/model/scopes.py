@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+OBSERVED = "observed"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -28,6 +30,8 @@ class Asked:
     """The most that may leave: a number of workloads, or a share of the mesh's as `25%`; "" for the configured caps."""
     by_label: bool = False
     """Switch injection off on each pod template, and leave the namespace's label as it is."""
+    callers_from: str = ""
+    """`observed`: relax only servers that telemetry has seen the scope call; "" for all that it may call."""
 
     def words(self) -> tuple[str, ...]:
         """Return the scope as the command line's options; () when it is nothing but whole namespaces."""
@@ -42,17 +46,20 @@ class Asked:
             *(f"--exclude {name}" for name in sorted(self.exclude)),
             *([f"--cap {self.cap}"] if self.cap else []),
             *(["--by-pod-label"] if self.by_label else []),
+            *([f"--callers-from {self.callers_from}"] if self.callers_from else []),
         )
 
 
 def asked_from(namespaces: Iterable[str], words: Iterable[str]) -> Asked:
     """Read back `words`; leading dashes may be missing. Raises ValueError for a word that is none of them."""
     many: dict[str, set[str]] = {"namespace": set(namespaces), "workload": set(), "exclude": set()}
-    once = {"selector": "", "revision": "", "cap": ""}
+    once = {"selector": "", "revision": "", "cap": "", "callers-from": ""}
     flags = {"whole-mesh": False, "by-pod-label": False}
     for word in words:
         name, _, value = word.removeprefix("--").partition(" ")
         value = value.strip()
+        if name == "callers-from" and value != OBSERVED:
+            raise ValueError(f"callers come from {OBSERVED!r} telemetry or are not narrowed, not {value!r}")
         if name in flags and not value:
             flags[name] = True
         elif name in many and value:
@@ -70,4 +77,5 @@ def asked_from(namespaces: Iterable[str], words: Iterable[str]) -> Asked:
         frozenset(many["exclude"]),
         once["cap"],
         flags["by-pod-label"],
+        once["callers-from"],
     )

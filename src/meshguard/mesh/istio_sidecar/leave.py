@@ -28,6 +28,7 @@ from meshguard.mesh.istio_sidecar.edits import Edit
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.hazards.membership import already_out_reason
 from meshguard.mesh.istio_sidecar.hazards.policies import lost_rules
+from meshguard.mesh.istio_sidecar.narrowing import Narrowing, spared
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode
 from meshguard.mesh.istio_sidecar.restart import Outcome, Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
@@ -43,7 +44,7 @@ RUN_MARK = "meshguard.dev/run"
 DRAIN_MARGIN_S = 5.0
 
 
-def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
+def leave(request: LeaveRequest, scope: Scope, planned_on: Scope, narrowed: Narrowing | None = None) -> Draft:
     """Plan the way out of `scope`; `planned_on` is the same scope without other open runs' policy edits."""
     consents, settings = request.consents, request.settings
     alive = control_plane.is_alive(scope.snapshot)
@@ -65,7 +66,7 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
     first, second = (protection.allowed(planned_on, part, accepted) for part in (edits, later.edits))
     relaxing, conflicts = sharing.steps_of(scope.snapshot, "relax", first.edits)
     letting_go, more_conflicts = sharing.steps_of(scope.snapshot, "let-go", second.edits)
-    findings += [*first.findings, *second.findings, *conflicts, *more_conflicts]
+    findings += [*first.findings, *second.findings, *conflicts, *more_conflicts, *spared(scope, narrowed)]
     restarts = _restarts(scope, settings, alive=alive)
     listed = [r for tier in restarts for r in tier]
     phases = (
@@ -86,7 +87,7 @@ def leave(request: LeaveRequest, scope: Scope, planned_on: Scope) -> Draft:
         str(w.ref): already_out_reason(scope, w) for w in scope.candidates if w.ref not in scope.meshed_workloads
     }
     excluded |= {str(ref): why for ref, why in scope.kept.items()}
-    said = notes.of_exit(scope, relaxing, accepted, listed, settings, alive=alive)
+    said = notes.of_exit(scope, relaxing, accepted, listed, settings, narrowed, alive=alive)
     return Draft(phases, tuple(findings), said, excluded)
 
 

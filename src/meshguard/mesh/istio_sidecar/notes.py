@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from meshguard.mesh.istio_sidecar import control_plane, estimate, relax
 from meshguard.mesh.istio_sidecar.capacity import Capacity
 from meshguard.mesh.istio_sidecar.estimate import Range
+from meshguard.mesh.istio_sidecar.narrowing import Narrowing
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode
 from meshguard.mesh.istio_sidecar.restart import Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
@@ -27,6 +28,7 @@ def of_exit(
     interrupted: Sequence[relax.ServerFirstPort],
     restarts: Sequence[Restart],
     settings: Settings,
+    narrowed: Narrowing | None,
     *,
     alive: bool,
 ) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ def of_exit(
             for port in interrupted
         ),
         *headroom(Capacity(scope.snapshot)),
-        _callers(scope),
+        _callers(scope, narrowed),
         f"Plaintext is accepted until the restore in: {', '.join(opened) or 'no further namespace'}.",
         f"Lost until the restore for {', '.join(sorted(scope.namespaces))}: mutual TLS, mesh retries and timeouts, "
         "per-request balancing of gRPC, mesh telemetry.",
@@ -100,7 +102,19 @@ def headroom(capacity: Capacity) -> list[str]:
     return lines
 
 
-def _callers(scope: Scope) -> str:
+def _callers(scope: Scope, narrowed: Narrowing | None) -> str:
+    if narrowed and not narrowed.useless:
+        called = sorted({s.namespace for s in scope.called} - scope.namespaces)
+        return (
+            f"Callers: narrowed by {narrowed.source}, which reaches back {narrowed.window}: the scope was seen to call "
+            f"servers in {', '.join(called) or 'no other namespace'}. A call to any other server that demands mutual "
+            "TLS is reset until the restore."
+        )
+    if narrowed:
+        return (
+            f"Callers: not narrowed, although that was asked for ({narrowed.source}: {narrowed.useless}); every meshed "
+            "namespace may call every other."
+        )
     if len(scope.called) == len(scope.servers):
         return "Callers: every meshed namespace may call every other; nothing narrows it."
     spaces = ", ".join(sorted({s.namespace for s in scope.called}))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from meshguard.mesh.istio_sidecar import membership, names, sharing
 from meshguard.mesh.istio_sidecar.hazards import hazards
 from meshguard.mesh.istio_sidecar.leave import leave
+from meshguard.mesh.istio_sidecar.narrowing import narrowing
 from meshguard.mesh.istio_sidecar.realign import realign
 from meshguard.mesh.istio_sidecar.rejoin import rejoin
 from meshguard.mesh.istio_sidecar.scope import Scope
@@ -83,7 +84,10 @@ class IstioSidecar:
     def leave(self, snapshot: Snapshot, request: LeaveRequest) -> Draft:
         """Plan the way out; see the module `leave`."""
         scope = Scope(snapshot, request.namespaces, request.selection, request.settings.protected_namespaces)
-        return leave(request, scope, replace(scope, snapshot=sharing.without_open_runs(snapshot)))
+        narrowed = narrowing(scope, request.observed) if request.observed else None
+        if narrowed:
+            scope = replace(scope, spared=frozenset(server.workload for server in narrowed.spared))
+        return leave(request, scope, replace(scope, snapshot=sharing.without_open_runs(snapshot)), narrowed)
 
     def realign(self, snapshot: Snapshot, request: RealignRequest) -> Draft:
         """Plan restarts of proxies that do not fit; see the module `realign`."""

@@ -43,6 +43,8 @@ class Scope:
     selection: Selection = field(default_factory=Selection)
     protected: frozenset[str] = frozenset()
     """Namespaces of which no object may be edited."""
+    spared: frozenset[Ref] = frozenset()
+    """Servers that the scope was seen not to call."""
 
     def covers(self, ref: Ref) -> bool:
         """Tell whether a workload is meant: in the namespaces, chosen where a choice was made, not excluded."""
@@ -192,6 +194,11 @@ class Scope:
 
     @cached_property
     def called(self) -> tuple[Server, ...]:
+        """The servers that must be there for the scope: those that it may call, without those that it does not."""
+        return tuple(server for server in self.callable if server.workload not in self.spared)
+
+    @cached_property
+    def callable(self) -> tuple[Server, ...]:
         """The servers that a pod of the scope may call: all that its proxies know of.
 
         A proxy that a Sidecar object keeps from knowing a host sends plaintext there, which STRICT refuses already:

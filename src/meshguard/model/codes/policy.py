@@ -229,4 +229,13 @@ POLICY_CODES = (
         "meshguard.yaml, protectedNamespaces",
         example="Deployment vault/keys demands mutual TLS, the scope may call it, and namespace vault is protected",
     ),
+    Code(
+        "MG225",
+        "servers that the scope was not seen to call go on refusing plaintext",
+        Severity.WARNS,
+        "A call that telemetry has not seen (a nightly job, a fallback) is reset by STRICT until the restore.",
+        "Plan without --callers-from observed if the scope may call them.",
+        "meshguard, callers",
+        example="namespace vault: Deployment keys: not seen to be called by the scope (envoy stats, 2 h back)",
+    ),
 )

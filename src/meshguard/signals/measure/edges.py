@@ -23,6 +23,7 @@ _ISTIO_PATH = "/stats/prometheus?usedonly&filter=istio_requests_total"
 _CLUSTER = re.compile(r"cluster\.outbound\|(?P<port>\d+)\|[^|]*\|(?P<host>[^;]+?);?\.(?P<counter>(?:upstream|ssl).*)")
 _REQUESTS = re.compile(r"upstream_rq_[1-5]xx")
 _FAILED_CONNECTS = re.compile(r"upstream_cx_connect_(fail|timeout)|ssl\.connection_error|ssl\.fail_verify_\w+")
+_CALLS = ("upstream_cx_total", "upstream_rq_total")
 _USED = re.compile(r"upstream_cx_total|upstream_rq_total|ssl\.handshake")
 
 Edge = tuple[str, str]
@@ -147,6 +148,14 @@ def _rises(before: ProxyFacts, after: ProxyFacts) -> Iterator[tuple[str, str, in
         match = _CLUSTER.fullmatch(name)
         if match:
             yield f"{match['host']}:{match['port']}", match["counter"], rise(before, after, name), value
+
+
+def hosts_called(facts: ProxyFacts) -> frozenset[str] | None:
+    """Return the hosts that a proxy has called since it started; None when it keeps no counters of that."""
+    counted = [(m, value) for name, value in facts.counters.items() if (m := _CLUSTER.fullmatch(name))]
+    if not any(match["counter"] in _CALLS for match, _ in counted):
+        return None
+    return frozenset(match["host"] for match, value in counted if _USED.fullmatch(match["counter"]) and value)
 
 
 def caller_of(pod: Pod) -> str:

@@ -1,0 +1,54 @@
+"""Whom the workloads of a scope were seen to call, by the counters of their own proxies since these started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from meshguard.mesh.istio_sidecar import names
+from meshguard.mesh.istio_sidecar.scope import Scope
+from meshguard.model.objects import Pod, Ref, dig
+from meshguard.model.observed import Observed
+from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
+from meshguard.ports import Signals
+from meshguard.signals.measure.edges import ENVOY, hosts_called
+
+Answer = ProxyFacts | ProxyUnreachable
+
+
+async def observed_by_proxies(scope: Scope, signals: Signals) -> Observed:
+    """Ask every proxy of the workloads that would leave; one that cannot tell makes its workload unseen."""
+    members = {w.ref: scope.meshed_workloads[w.ref] for w in scope.leaving}
+    answers = await signals.proxies([pod for pods in members.values() for pod in pods], ["counters"])
+    calls: dict[Ref, frozenset[str]] = {}
+    seconds: dict[Ref, float] = {}
+    unseen: dict[Ref, str] = {}
+    for ref, pods in members.items():
+        if why := _why_unseen(pods, answers):
+            unseen[ref] = why
+            continue
+        called = (hosts_called(answer) for pod in pods if isinstance(answer := answers[pod.ref], ProxyFacts))
+        calls[ref] = frozenset[str]().union(*(found for found in called if found))
+        seconds[ref] = min(_running_for(pod, scope.snapshot.taken_at) for pod in pods)
+    return Observed(ENVOY, calls, seconds, unseen)
+
+
+def _why_unseen(pods: Sequence[Pod], answers: Mapping[Ref, Answer]) -> str:
+    for pod in pods:
+        answer = answers.get(pod.ref)
+        if not isinstance(answer, ProxyFacts):
+            return f"{pod.ref.name}: {answer.reason if answer else 'no answer'}"
+        if hosts_called(answer) is None:
+            return f"the proxy of {pod.ref.name} keeps no counters of outgoing calls (see proxyStatsMatcher)"
+    return ""
+
+
+def _running_for(pod: Pod, now: str) -> float:
+    """Seconds since the pod's proxy started; its counters begin there. 0 where nobody tells."""
+    statuses = (
+        *dig(pod.doc, "status", "containerStatuses", default=[]),
+        *dig(pod.doc, "status", "initContainerStatuses", default=[]),
+    )
+    started = (dig(s, "state", "running", "startedAt") for s in statuses if s.get("name") == names.PROXY_CONTAINER)
+    since = next((str(text) for text in started if text), "")
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() if since else 0.0
