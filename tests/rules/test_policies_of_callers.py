@@ -98,23 +98,6 @@ def test_routes_may_be_lost_with_consent() -> None:
     assert not found(world, "shop-web", consents=Consents(routing_loss=True))["MG211"][0].blocks
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "code"),
-    [
-        ("127.0.0.1:9000", "MG214"),
-        ("unix:///run/app.sock", "MG214"),
-        ("127.0.0.1:8080", "MG215"),
-        ("[::1]:8080", "MG215"),
-        ("0.0.0.0:8080", None),
-        ("", None),
-    ],
-)
-def test_ports_that_a_sidecar_object_moves(endpoint: str, code: str | None) -> None:
-    listener = {"port": {"number": 8080, "protocol": "HTTP"}, "defaultEndpoint": endpoint}
-    codes = found(shop().add(policy("Sidecar", "shop-web", "own", {"ingress": [listener]})), "shop-web")
-    assert {c for c in codes if c in ("MG214", "MG215")} == ({code} if code else set())
-
-
 def test_own_certificates_towards_the_scope_are_named() -> None:
     world = shop().add(rule("load", PAYMENTS, trafficPolicy={"tls": {"mode": "MUTUAL"}}))
     assert [str(f.object) for f in found(world, "shop-pay")["MG216"]] == ["DestinationRule load/rule"]

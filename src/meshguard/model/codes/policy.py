@@ -238,4 +238,13 @@ POLICY_CODES = (
         "meshguard, callers",
         example="namespace vault: Deployment keys: not seen to be called by the scope (envoy stats, 2 h back)",
     ),
+    Code(
+        "MG226",
+        "nothing shows that the application listens on more than the loopback",
+        Severity.TELLS,
+        "If it listens on 127.0.0.1 alone, nobody reaches it without its proxy, and no probe keeps the old pods.",
+        "Let a readiness probe ask the port that is served, or look from a pod: `ss -ltn` in a debug container.",
+        "Istio release notes 1.10 (inbound forwarding); Kubernetes docs, container probes",
+        example="namespace shop-core: the kubelet does not probe these ports: Deployment cart (port 8080)",
+    ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from meshguard.mesh.istio_sidecar.hazards import (
     capacity,
     control_plane,
+    listeners,
     membership,
     policies,
     readers,
@@ -26,6 +27,7 @@ HAZARDS: tuple[Rule, ...] = (
     *readers.RULES,
     *membership.RULES,
     *policies.RULES,
+    *listeners.RULES,
     *workloads.RULES,
     *workloads.EXIT_RULES,
     *capacity.RULES,

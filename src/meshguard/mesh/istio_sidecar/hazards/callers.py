@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from meshguard.mesh.istio_sidecar import headless, hosts, virtual_services
@@ -105,35 +104,6 @@ def own_tls_towards_the_scope(scope: Scope, _: Consents) -> Iterator[Finding]:
         yield Finding(CODES["MG216"], ref, f"callers of {', '.join(sorted(named))} encrypt by this rule")
 
 
-def ports_moved_by_sidecar(scope: Scope, _: Consents) -> Iterator[Finding]:
-    """Sidecar objects by which a leaving server is reached on another port, or only behind its proxy."""
-    for workload in scope.leaving:
-        sidecar = scope.reach.sidecar_of(workload.ref.namespace, workload.template_labels)
-        for listener in dig(sidecar.doc, "spec", "ingress", default=[]) if sidecar else []:
-            port, endpoint = int(dig(listener, "port", "number", default=0)), str(listener.get("defaultEndpoint", ""))
-            if not endpoint:
-                continue
-            address, _sep, target = endpoint.rpartition(":")
-            detail = f"port {port} of {workload.ref} is served at {endpoint}"
-            if endpoint.startswith("unix:") or int(target) != port:
-                yield Finding(CODES["MG214"], _ref(sidecar), f"{detail}; without the proxy nothing listens on {port}")
-            elif _is_loopback(address):
-                yield Finding(CODES["MG215"], _ref(sidecar), f"{detail}; it may listen on the loopback only")
-
-
-def _ref(resource: Resource | None) -> Ref:
-    if resource is None:
-        raise AssertionError("a listener of no Sidecar object")
-    return resource.ref
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def one_answer_for_all_pods(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Headless services of leaving servers, and others that callers reach without a choice of endpoints."""
     held = headless.held_hosts(scope)
@@ -192,7 +162,6 @@ RULES = (
     routes_lost,
     connection_care_lost,
     own_tls_towards_the_scope,
-    ports_moved_by_sidecar,
     one_answer_for_all_pods,
     names_only_the_mesh_knows,
     egress_control_lost,
