@@ -39,11 +39,13 @@ class Proxies:
         }
 
 
-def observed(*answers: Mapping[str, int] | str, started: Sequence[str] = ("01:00", "02:30")) -> Observed:
+def observed(*answers: Mapping[str, int] | str, own_settings: int | None = None) -> Observed:
     snapshot = shop().snapshot()
-    for pod, time in zip([p for p in snapshot.pods if p.ref.namespace == "shop-web"], started, strict=True):
-        running = {"running": {"startedAt": f"2026-11-01T{time}:00Z"}}
+    for number, pod in enumerate(p for p in snapshot.pods if p.ref.namespace == "shop-web"):
+        running = {"running": {"startedAt": f"2026-11-01T{('01:00', '02:30')[number]}:00Z"}}
         pod.doc["status"]["containerStatuses"] = [{"name": "istio-proxy", "state": running}]
+        if number == own_settings:
+            pod.doc["metadata"]["annotations"]["proxy.istio.io/config"] = "concurrency: 1"
     return asyncio.run(observed_by_proxies(Scope(snapshot, frozenset({"shop-web"})), Proxies(*answers)))
 
 
@@ -64,9 +66,23 @@ def test_one_proxy_that_does_not_answer_makes_its_workload_unseen() -> None:
     assert found.unseen == {STOREFRONT: "storefront-1: no answer within 5 s"}
 
 
+IDLE = {"cluster_manager.cds.update_success": 3}
+
+
 def test_proxies_that_count_no_outgoing_calls_can_tell_nothing() -> None:
-    found = observed(counters(cart=1), {"cluster_manager.cds.update_success": 3})
-    assert "keeps no counters of outgoing calls" in found.unseen[STOREFRONT]
+    assert "has no counters of outgoing calls" in observed(IDLE, IDLE).unseen[STOREFRONT]
+
+
+def test_one_that_is_younger_than_a_proxy_that_counts_has_called_nobody() -> None:
+    assert observed(counters(cart=1), IDLE).calls == {STOREFRONT: {CART}}
+
+
+def test_one_that_is_older_than_every_proxy_that_counts_may_have_been_told_not_to() -> None:
+    assert "storefront-0" in observed(IDLE, counters(cart=1)).unseen[STOREFRONT]
+
+
+def test_one_with_settings_of_its_own_is_not_judged_by_others() -> None:
+    assert "storefront-1" in observed(counters(cart=1), IDLE, own_settings=1).unseen[STOREFRONT]
 
 
 def test_a_proxy_of_which_nobody_knows_when_it_started_reaches_back_nowhere() -> None:

@@ -14,17 +14,21 @@ from meshguard.ports import Signals
 from meshguard.signals.measure.edges import ENVOY, hosts_called
 
 Answer = ProxyFacts | ProxyUnreachable
+Answers = Mapping[Ref, Answer]
+PROXY_CONFIG = "proxy.istio.io/config"
 
 
 async def observed_by_proxies(scope: Scope, signals: Signals) -> Observed:
     """Ask every proxy of the workloads that would leave; one that cannot tell makes its workload unseen."""
     members = {w.ref: scope.meshed_workloads[w.ref] for w in scope.leaving}
-    answers = await signals.proxies([pod for pods in members.values() for pod in pods], ["counters"])
+    asked = [pod for pods in members.values() for pod in pods]
+    answers = await signals.proxies(asked, ["counters"])
+    since = _counting_since(asked, answers)
     calls: dict[Ref, frozenset[str]] = {}
     seconds: dict[Ref, float] = {}
     unseen: dict[Ref, str] = {}
     for ref, pods in members.items():
-        if why := _why_unseen(pods, answers):
+        if why := _why_unseen(pods, answers, since):
             unseen[ref] = why
             continue
         called = (hosts_called(answer) for pod in pods if isinstance(answer := answers[pod.ref], ProxyFacts))
@@ -33,22 +37,44 @@ async def observed_by_proxies(scope: Scope, signals: Signals) -> Observed:
     return Observed(ENVOY, calls, seconds, unseen)
 
 
-def _why_unseen(pods: Sequence[Pod], answers: Mapping[Ref, Answer]) -> str:
+def _counting_since(pods: Sequence[Pod], answers: Answers) -> Mapping[str, str]:
+    """For each setting of proxies the start of the oldest one that was seen to count its calls."""
+    found: dict[str, str] = {}
+    for pod in pods:
+        answer, started = answers.get(pod.ref), _started(pod)
+        if started and isinstance(answer, ProxyFacts) and hosts_called(answer) is not None:
+            setting = pod.annotations.get(PROXY_CONFIG, "")
+            found[setting] = min(started, found.get(setting, started))
+    return found
+
+
+def _why_unseen(pods: Sequence[Pod], answers: Answers, since: Mapping[str, str]) -> str:
+    """Say why nothing can be said of a workload, "" when it can.
+
+    Envoy makes the counters of a service with the first call, so a proxy without any has either called nobody or
+    keeps none. One of the same settings that has some and is older tells the two apart.
+    """
     for pod in pods:
         answer = answers.get(pod.ref)
         if not isinstance(answer, ProxyFacts):
             return f"{pod.ref.name}: {answer.reason if answer else 'no answer'}"
-        if hosts_called(answer) is None:
-            return f"the proxy of {pod.ref.name} keeps no counters of outgoing calls (see proxyStatsMatcher)"
+        counting = since.get(pod.annotations.get(PROXY_CONFIG, ""), "")
+        if hosts_called(answer) is None and not (counting and counting <= _started(pod)):
+            return f"the proxy of {pod.ref.name} has no counters of outgoing calls (see proxyStatsMatcher)"
     return ""
 
 
 def _running_for(pod: Pod, now: str) -> float:
     """Seconds since the pod's proxy started; its counters begin there. 0 where nobody tells."""
+    since = _started(pod)
+    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() if since else 0.0
+
+
+def _started(pod: Pod) -> str:
+    """When the pod's proxy started, RFC 3339 in UTC as Kubernetes writes it; "" where nobody tells."""
     statuses = (
         *dig(pod.doc, "status", "containerStatuses", default=[]),
         *dig(pod.doc, "status", "initContainerStatuses", default=[]),
     )
     started = (dig(s, "state", "running", "startedAt") for s in statuses if s.get("name") == names.PROXY_CONTAINER)
-    since = next((str(text) for text in started if text), "")
-    return (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds() if since else 0.0
+    return next((str(text) for text in started if text), "")
