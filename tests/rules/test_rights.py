@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from meshguard.mesh.istio_sidecar.hazards.world import DECISIVE_KINDS
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
+from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
+from meshguard.mesh.protocol import Consents, LeaveRequest, Settings
 from meshguard.model.kinds import KINDS, RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Action, Await, Check, Direction, Phase, Plan, Step, Wave
 from meshguard.model.rights import Place, Purpose, Right
+from meshguard.plan.apply import apply_plan, open_run_of
+from meshguard.plan.build import plan_exit, plan_restore
 from meshguard.plan.rights import all_for, needed_for, roles
+from tests.builders import shop
 
 SPACE = "shop"
 NOT_READ = {"Lease", "LimitRange"}
@@ -24,11 +31,13 @@ def step(action: Action, kind: str) -> Step:
 EDITS = [step(Action.CHANGE, kind) for kind in ("Namespace", *RESTARTABLE)]
 POLICIES = [step(Action.CHANGE, kind) for kind in sorted(SHARED_KINDS)]
 RENEWAL = step(Action.RENEW, "Pod")
+#: What an exit makes where nothing is that could be edited.
+CREATED = ("PeerAuthentication", "DestinationRule")
 #: What faults make.
 MADE = ("Job", "LimitRange", "VirtualService", "ServiceEntry")
 STEPS = {
-    Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, step(Action.CREATE, "PeerAuthentication")],
-    Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, step(Action.DELETE, "PeerAuthentication")],
+    Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, *(step(Action.CREATE, kind) for kind in CREATED)],
+    Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, *(step(Action.DELETE, kind) for kind in CREATED)],
     Direction.REALIGN: [*EDITS, RENEWAL],
     Direction.FAULT: [
         *EDITS,
@@ -55,6 +64,17 @@ def test_what_a_plan_can_need_is_what_is_granted(direction: Direction) -> None:
     granted = all_for(PURPOSES[direction], RIGHTS)
     spaces = {SPACE: "", "": ""}
     assert {(verb, resource, spaces.get(space, space)) for verb, resource, space in needed} == granted
+
+
+def test_an_exit_of_a_headless_service_and_its_way_back_need_nothing_that_is_not_granted() -> None:
+    snapshot = shop().deployment("shop-core", "stock", headless=True).snapshot()
+    request = LeaveRequest(frozenset({"shop-core"}), Consents(authz_loss=True, fail_open=True))
+    out = plan_exit(snapshot, IstioSidecar(), request)
+    assert ("create", "destinationrules.networking.istio.io", "shop-core") in needed_for(out, RIGHTS)
+    after = apply_plan(out, snapshot, "R1")
+    run = open_run_of(out, after, "R1")
+    back = plan_restore(replace(after, open_runs=(run,)), IstioSidecar(), run, Settings())
+    assert ("delete", "destinationrules.networking.istio.io", "shop-core") in needed_for(back, RIGHTS)
 
 
 def test_a_plan_needs_its_own_writes_only_where_they_are() -> None:

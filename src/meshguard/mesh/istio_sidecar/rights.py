@@ -80,6 +80,8 @@ RIGHTS: tuple[Right, ...] = (
         ("delete",), f"peerauthentications.{_SECURITY}", Place.CLUSTER, "what the exit has created", (*_BACK, *_CHAOS)
     ),
     Right(_EDIT, f"destinationrules.{_NETWORKING}", Place.CLUSTER, "TLS by endpoint, and back", _POLICIES),
+    Right(("create",), f"destinationrules.{_NETWORKING}", Place.CLUSTER, "where callers would hold on to TLS", _EXIT),
+    Right(("delete",), f"destinationrules.{_NETWORKING}", Place.CLUSTER, "what the exit has created", _BACK),
     Right(_EDIT, f"authorizationpolicies.{_SECURITY}", Place.CLUSTER, "identity that is lost, and back", _POLICIES),
     # What faults make, and take back.
     Right(_EDIT, "services", Place.CLUSTER, "an injector that nobody answers for", _CHAOS),
