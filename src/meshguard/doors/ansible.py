@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshguard import app, config
+from meshguard import app, config, guarded
 from meshguard.cluster.errors import ConfigError as ClusterConfigError
 from meshguard.consent import ConsentError, consents_from, settle
 from meshguard.engine.outcome import Outcome, refused
@@ -132,7 +132,7 @@ def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str,
         if check:
             plan = Plan.from_json(opened["plan"]) if "plan" in opened else None
             return asyncio.run(_preview(target, str(opened.get("run", "")), plan, name))
-        outcome = asyncio.run(app.run_phase(target, str(opened["run"]), name))
+        outcome = asyncio.run(guarded.run_phase(target, str(opened["run"]), name))
     except EXPECTED as error:
         raise _door_error(error) from error
     if not outcome.goes_on:
