@@ -49,7 +49,7 @@ from meshguard.plan.scopes import resolve
 from meshguard.plan.sight import require_objects, require_records, require_scope
 from meshguard.ports import Clock, Cluster, Measurements, Signals
 from meshguard.verify.istio_judge import IstioJudge
-from meshguard.verify.observed import observed_by_proxies
+from meshguard.verify.observed import observed_calls
 from meshguard.verify.seen import as_seen, with_told_versions
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from meshguard.hypotheses.evaluate import Assessment
     from meshguard.hypotheses.schema import Hypothesis
     from meshguard.signals.portforward import Tunnels
+    from meshguard.signals.prometheus import Prometheus
 
 MESHES: tuple[Mesh, ...] = (IstioSidecar(),)
 
@@ -111,6 +112,7 @@ class Session:
     clock: Clock
     measurements: Measurements
     tunnels: Tunnels
+    prometheus: Prometheus | None = None
 
     async def snapshot(self) -> Snapshot:
         """Read the cluster and the open runs that are recorded in it. Raises ClusterError."""
@@ -121,6 +123,8 @@ class Session:
 async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
     """Open the cluster. Raises cluster.errors.ConfigError for a kubeconfig or context that cannot be used."""
     from meshguard.cluster.connect import open_cluster
+    from meshguard.signals.measure.measurer import Measurer
+    from meshguard.signals.measure.world import World
     from meshguard.signals.reader import EnvoySignals
 
     clock = WallClock()
@@ -134,20 +138,19 @@ async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
     )
     async with cluster:
         signals = EnvoySignals(cluster)
-        yield Session(target, cluster, signals, clock, _measurer(cluster, signals, clock, target.config), cluster)
+        source = _prometheus(cluster, target.config)
+        measurer = Measurer(World(cluster, signals, cluster, clock, membership.carries_proxy, source))
+        yield Session(target, cluster, signals, clock, measurer, cluster, source)
 
 
-def _measurer(cluster: KubernetesCluster, signals: Signals, clock: Clock, config: Config) -> Measurements:
+def _prometheus(cluster: KubernetesCluster, config: Config) -> Prometheus | None:
     from meshguard.signals import prometheus
-    from meshguard.signals.measure.measurer import Measurer
-    from meshguard.signals.measure.world import World
 
-    source = None
     if config.prometheus_url:
-        source = prometheus.Prometheus(prometheus.by_url(config.prometheus_url))
-    elif config.prometheus_service:
-        source = prometheus.Prometheus(prometheus.by_service(cluster, config.prometheus_service))
-    return Measurer(World(cluster, signals, cluster, clock, membership.carries_proxy, source))
+        return prometheus.Prometheus(prometheus.by_url(config.prometheus_url))
+    if config.prometheus_service:
+        return prometheus.Prometheus(prometheus.by_service(cluster, config.prometheus_service))
+    return None
 
 
 async def status(opened: Session, snapshot: Snapshot, namespaces: Sequence[str]) -> tuple[WorkloadStatus, ...]:
@@ -169,7 +172,9 @@ async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> P
     scope = resolve(snapshot, mesh, asked, settings)
     observed = None
     if asked.callers_from == OBSERVED:
-        observed = await observed_by_proxies(Scope(snapshot, scope.namespaces, scope.selection), opened.signals)
+        leaving = Scope(snapshot, scope.namespaces, scope.selection)
+        window = opened.target.config.observed_window
+        observed = await observed_calls(leaving, opened.signals, opened.prometheus, window)
     return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection, observed))
 
 

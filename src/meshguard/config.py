@@ -74,6 +74,11 @@ class Config(BaseModel):
         pattern=r"^([a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+)?$",
         description="The same as NS/SERVICE:PORT, reached through the API server; used where there is no URL.",
     )
+    observed_window: PositiveFloat = Field(
+        default=86_400.0,
+        alias="observedWindowSeconds",
+        description="How far back --callers-from observed looks in Prometheus.",
+    )
     journal_dir: str = Field(
         default="",
         alias="journalDirectory",

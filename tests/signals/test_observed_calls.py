@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.model.objects import Pod, Ref
 from meshguard.model.observed import Observed
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.signals.measure.edges import hosts_called
-from meshguard.verify.observed import observed_by_proxies
+from meshguard.signals.prometheus import Prometheus, PrometheusError
+from meshguard.verify.observed import observed_by_proxies, observed_calls
 from tests.builders import shop
 
 STOREFRONT = Ref("Deployment", "shop-web", "storefront")
@@ -90,6 +93,63 @@ def test_a_proxy_of_which_nobody_knows_when_it_started_reaches_back_nowhere() ->
     scope = Scope(snapshot, frozenset({"shop-web"}))
     found = asyncio.run(observed_by_proxies(scope, Proxies(counters(cart=1), counters(cart=1))))
     assert found.seconds == {STOREFRONT: 0.0}
+
+
+NOW = 1_793_502_000.0
+"""2026-11-01T03:00:00Z, when the snapshot was taken."""
+
+
+def metrics(source_since: float | None, destination_since: float | None, *called: str) -> Prometheus:
+    """A Prometheus that knows the storefront since these times, and what it called over HTTP."""
+    asked: list[str] = []
+
+    def series(side: str, since: float | None) -> list[dict[str, Any]]:
+        labels = {f"{side}_workload": "storefront", f"{side}_workload_namespace": "shop-web"}
+        return [] if since is None else [{"metric": labels, "value": [NOW, str(since)]}]
+
+    async def fetch(path: str) -> Any:
+        query = parse_qs(urlsplit(path).query)["query"][0]
+        asked.append(query)
+        if "tcp" in query:
+            result = []
+        elif query.startswith("min by"):
+            result = series("source", source_since) if "source" in query else series("destination", destination_since)
+        else:
+            assert query.endswith("[86400s])) > 0")
+            caller = {"source_workload": "storefront", "source_workload_namespace": "shop-web"}
+            result = [{"metric": {**caller, "destination_service": host}, "value": [NOW, "3"]} for host in called]
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+    return Prometheus(fetch)
+
+
+def by_metrics(prometheus: Prometheus, *answers: Mapping[str, int] | str) -> Observed:
+    scope = Scope(shop().snapshot(), frozenset({"shop-web"}))
+    return asyncio.run(observed_calls(scope, Proxies(*answers), prometheus, 86_400.0))
+
+
+def test_istios_metrics_come_first_and_reach_back_further_than_the_proxies() -> None:
+    found = by_metrics(metrics(NOW - 7200, NOW - 9000, CART))
+    assert found.source == "prometheus, istio_requests_total and istio_tcp_connections_opened_total"
+    assert found.calls == {STOREFRONT: {CART}}
+    assert found.seconds == {STOREFRONT: 9_000.0}
+
+
+def test_a_workload_that_is_called_and_calls_nobody_is_watched_all_the_same() -> None:
+    assert by_metrics(metrics(None, NOW - 9000)).calls == {STOREFRONT: frozenset()}
+
+
+def test_without_metrics_of_the_scope_the_proxies_are_asked() -> None:
+    found = by_metrics(metrics(None, None), counters(cart=1), counters(cart=1))
+    assert found.source == "envoy stats, upstream_rq_*"
+    assert found.calls == {STOREFRONT: {CART}}
+
+
+def test_a_prometheus_that_does_not_answer_is_no_prometheus() -> None:
+    async def fetch(path: str) -> Any:
+        raise PrometheusError("it is down")
+
+    assert by_metrics(Prometheus(fetch), counters(cart=1), counters(cart=1)).calls == {STOREFRONT: {CART}}
 
 
 def test_subsets_and_handshakes_count_for_their_host() -> None:

@@ -34,22 +34,33 @@ class Prometheus:
         except (PrometheusError, ClusterError) as error:
             return Measurement((), "prometheus", (f"prometheus: {error}",))
 
+    async def series(self, promql: str) -> list[tuple[Mapping[str, str], float]]:
+        """Ask one instant query; return labels and value of every series. Raises PrometheusError or ClusterError."""
+        return [
+            (labels, float(text))
+            for labels, (_, text) in _rows(await self._fetch("/api/v1/query?" + urlencode({"query": promql})))
+        ]
+
 
 def read(answer: Any) -> Measurement:
     """Read the answer to an instant query. Raises PrometheusError."""
-    if not isinstance(answer, dict) or answer.get("status") != "success":
-        told = answer.get("error", "no reason given") if isinstance(answer, dict) else repr(answer)[:80]
-        raise PrometheusError(f"it refused the query: {told}")
-    kind, result = answer["data"]["resultType"], answer["data"]["result"]
-    rows = [({}, result)] if kind == "scalar" else [(row["metric"], row["value"]) for row in result]
-    samples, unseen = [], list(answer.get("warnings") or ())
-    for labels, (_, text) in rows:
+    samples, unseen = [], list((answer.get("warnings") if isinstance(answer, dict) else None) or ())
+    for labels, (_, text) in _rows(answer):
         value, title = float(text), _title(labels)
         if math.isnan(value):
             unseen.append(f"{title} is not a number")
         else:
             samples.append(Sample(title, value))
     return Measurement(tuple(sorted(samples, key=lambda s: s.subject)), "prometheus", tuple(unseen))
+
+
+def _rows(answer: Any) -> list[tuple[Mapping[str, str], tuple[float, str]]]:
+    """Raises PrometheusError."""
+    if not isinstance(answer, dict) or answer.get("status") != "success":
+        told = answer.get("error", "no reason given") if isinstance(answer, dict) else repr(answer)[:80]
+        raise PrometheusError(f"it refused the query: {told}")
+    kind, result = answer["data"]["resultType"], answer["data"]["result"]
+    return [({}, result)] if kind == "scalar" else [(row["metric"], row["value"]) for row in result]
 
 
 def _title(labels: Mapping[str, Any]) -> str:

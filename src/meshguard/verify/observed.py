@@ -1,4 +1,7 @@
-"""Whom the workloads of a scope were seen to call, by the counters of their own proxies since these started."""
+"""Whom the workloads of a scope were seen to call: by Istio's metrics in Prometheus, or by their own proxies' counters.
+
+Prometheus remembers pods that are gone; a proxy knows of its own calls only, since it started.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,73 @@ from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.model.objects import Pod, Ref, dig
 from meshguard.model.observed import Observed
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
-from meshguard.ports import Signals
+from meshguard.ports import ClusterError, Signals
 from meshguard.signals.measure.edges import ENVOY, hosts_called
+from meshguard.signals.prometheus import Prometheus, PrometheusError
 
+Caller = tuple[str, str]
+"""Namespace and workload, as Istio's metrics name them."""
 Answer = ProxyFacts | ProxyUnreachable
 Answers = Mapping[Ref, Answer]
+PROMETHEUS = "prometheus, istio_requests_total and istio_tcp_connections_opened_total"
+CALLS = ("istio_requests_total", "istio_tcp_connections_opened_total")
+#: How many times the window is looked at to find out since when there are metrics.
+LOOKS = 100
 PROXY_CONFIG = "proxy.istio.io/config"
+
+
+async def observed_calls(scope: Scope, signals: Signals, prometheus: Prometheus | None, window_s: float) -> Observed:
+    """Ask Prometheus where it has Istio's metrics of the scope, else the scope's proxies. Raises nothing."""
+    if prometheus and scope.leaving:
+        try:
+            found = await observed_by_prometheus(scope, prometheus, window_s)
+        except (PrometheusError, ClusterError):
+            found = Observed(PROMETHEUS)
+        if found.calls:
+            return found
+    return await observed_by_proxies(scope, signals)
+
+
+async def observed_by_prometheus(scope: Scope, prometheus: Prometheus, window_s: float) -> Observed:
+    """Read the calls of the last `window_s` seconds. Raises PrometheusError or ClusterError.
+
+    A workload is watched when its proxy is: it has metrics, be it as one who calls or as one who is called.
+    """
+    callers: dict[Caller, Ref] = {(w.ref.namespace, w.ref.name): w.ref for w in scope.leaving}
+    spaces = "|".join(sorted({namespace for namespace, _ in callers}))
+    since: dict[Ref, float] = {}
+    calls: dict[Ref, set[str]] = {}
+    for metric in CALLS:
+        for side in ("source", "destination"):
+            for labels, first in await prometheus.series(_first_seen(metric, side, spaces, window_s)):
+                if ref := callers.get(_named(labels, side)):
+                    since[ref] = min(first, since.get(ref, first))
+        for labels, _ in await prometheus.series(_called(metric, spaces, window_s)):
+            if ref := callers.get(_named(labels, "source")):
+                calls.setdefault(ref, set()).add(labels.get("destination_service", ""))
+    now = datetime.fromisoformat(scope.snapshot.taken_at).timestamp()
+    return Observed(
+        PROMETHEUS,
+        {ref: frozenset(calls.get(ref, ())) for ref in since},
+        {ref: now - first for ref, first in since.items()},
+        {ref: "Prometheus has no metrics of it" for ref in callers.values() if ref not in since},
+    )
+
+
+def _named(labels: Mapping[str, str], side: str) -> Caller:
+    return labels.get(f"{side}_workload_namespace", ""), labels.get(f"{side}_workload", "")
+
+
+def _called(metric: str, spaces: str, window_s: float) -> str:
+    by = "source_workload, source_workload_namespace, destination_service"
+    chosen = f'{metric}{{reporter="source", source_workload_namespace=~"{spaces}"}}'
+    return f"sum by ({by}) (max_over_time({chosen}[{window_s:.0f}s])) > 0"
+
+
+def _first_seen(metric: str, side: str, spaces: str, window_s: float) -> str:
+    chosen = f'{metric}{{reporter="{side}", {side}_workload_namespace=~"{spaces}"}}'
+    oldest = f"min_over_time(timestamp({chosen})[{window_s:.0f}s:{window_s / LOOKS:.0f}s])"
+    return f"min by ({side}_workload, {side}_workload_namespace) ({oldest})"
 
 
 async def observed_by_proxies(scope: Scope, signals: Signals) -> Observed:
