@@ -14,17 +14,19 @@ import pytest
 from meshguard import app
 from meshguard.cluster import connect
 from meshguard.consent import consents_from
+from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Result
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
-from meshguard.model.plan import Plan
+from meshguard.model.plan import Await, Check, Plan
 from meshguard.model.rights import Purpose
 from meshguard.model.scopes import Asked
+from meshguard.model.verdict import Truth, Verdict
 from meshguard.plan.rights import roles
 from meshguard.plan.scopes import PlanError
 from meshguard.ports import ClusterError
+from testbed import light_mesh
 from testbed.api import Testbed
 from testbed.waiting import wait_until
-from tests.cluster import light_mesh
 from tests.cluster.api_server import CALM
 
 pytestmark = pytest.mark.testbed
@@ -38,11 +40,26 @@ CONTEXT = "testbed-rights"
 RECORDS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "meshguard-system"}}
 CONSENTS = (
     "accept-authz-loss",
+    f"accept-interruption {light_mesh.WEB}/legacy",
     f"accept-interruption {light_mesh.WEB}/edge",
     f"accept-interruption {light_mesh.WEB}/sessions",
 )
 Lacking = tuple[str, str, str, str]
 """Verb, resource and API group as a rule names them, and the namespace of its Role."""
+
+
+class Proxyless:
+    """Judges what the cluster can tell; what only a proxy could tell counts as seen."""
+
+    _ON_PROXIES = (Check.INBOUND, Check.OUTBOUND, Check.AUTHZ, Check.ENDPOINTS, Check.TRAFFIC)
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+
+    async def judge(self, awaited: Await) -> Verdict:
+        if awaited.check in self._ON_PROXIES:
+            return Verdict(Truth.YES, 1, 1, source="there are no proxies")
+        return await self._judge.judge(awaited)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +75,7 @@ def mesh(able_machine: None) -> Iterator[Testbed]:
 @pytest.fixture
 def _no_proxies_and_no_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mesh: Testbed) -> None:
     judge = app._judge
-    monkeypatch.setattr(app, "_judge", lambda *known: light_mesh.Proxyless(judge(*known)))
+    monkeypatch.setattr(app, "_judge", lambda *known: Proxyless(judge(*known)))
     monkeypatch.setattr(connect, "open_cluster", partial(connect.open_cluster, patience=CALM))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))

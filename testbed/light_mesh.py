@@ -1,22 +1,19 @@
 """A mesh for a light cluster: nobody runs istiod there, so an admission policy puts the sidecars into the pods.
 
-The API server, its controllers, RBAC and admission are real; pods only say that they run. What no proxy can tell
-there, because there is none, is not asked: see `Proxyless`.
+The API server, its controllers, RBAC and admission are real; pods only say that they run, and no proxy can be asked.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from meshguard.engine.judge import Judge
-from meshguard.model.plan import Await, Check
-from meshguard.model.verdict import Truth, Verdict
 from testbed.api import Testbed
 from testbed.waiting import wait_until
 
 WEB, CORE = "shop-web", "shop-core"
+INJECTION_S, READY_S = 60, 120
 POLICIES = "security.istio.io/v1"
 _SIDECAR = """Object{
   metadata: Object.metadata{
@@ -30,16 +27,23 @@ _ENABLED = {"matchLabels": {"istio-injection": "enabled"}}
 _NOT_REFUSED = {"matchExpressions": [{"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}]}
 
 
-def install(bed: Testbed) -> None:
-    """Put the mesh and a shop of every kind of workload into a light cluster, and wait for its pods."""
-    for manifests in (_mesh(), _shop()):
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        bed.kubectl("apply", "-f", "-", text=json.dumps(listed))
-        wait_until(lambda: _injects(bed), 30, "the admission policy to take effect")
-    wait_until(lambda: _settled(bed), 60, "the shop's pods to be ready")
+def install(bed: Testbed, *, injects: bool = True) -> None:
+    """Put the mesh and a shop of every kind of workload into a light cluster, and wait for its pods.
+
+    Without `injects` the namespaces are in the mesh by their labels only, and no pod carries a sidecar.
+    """
+    bed.kubectl("apply", "-f", "-", text=_list([*_mesh(), *(_injector() if injects else ())]))
+    if injects:
+        wait_until(lambda: _sidecars(bed), INJECTION_S, "the admission policy to take effect")
+    bed.kubectl("apply", "-f", "-", text=_list(_shop()))
+    wait_until(lambda: _settled(bed), READY_S, "the shop's pods to be ready")
 
 
-def _injects(bed: Testbed) -> bool:
+def _list(objects: Iterable[Mapping[str, Any]]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def _sidecars(bed: Testbed) -> bool:
     """The policy takes effect some time after it was created."""
     probe = {
         "apiVersion": "v1",
@@ -57,7 +61,7 @@ def _settled(bed: Testbed) -> bool:
         for pod in pods
         if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
     ]
-    return len(pods) == len(ready) == 1 + 2 + 2 + 3 + 2
+    return len(pods) == len(ready) == 1 + 2 + 2 + 3 + 2 + 2
 
 
 def _mesh() -> Iterator[Mapping[str, Any]]:
@@ -85,6 +89,9 @@ def _mesh() -> Iterator[Mapping[str, Any]]:
             }
         ],
     }
+
+
+def _injector() -> Iterator[Mapping[str, Any]]:
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -114,6 +121,7 @@ def _shop() -> Iterator[Mapping[str, Any]]:
     yield from _workload("Deployment", WEB, "storefront", replicas=2)
     yield from _workload("StatefulSet", WEB, "sessions", replicas=2, updateStrategy={"type": "OnDelete"})
     yield from _workload("DaemonSet", WEB, "edge")
+    yield from _workload("ReplicaSet", WEB, "legacy", replicas=2)
     yield from _workload("Deployment", CORE, "cart", replicas=2)
     yield _policy("PeerAuthentication", "istio-system", "default", {"mtls": {"mode": "STRICT"}})
     yield _policy("PeerAuthentication", WEB, "default", {"mtls": {"mode": "STRICT"}})
@@ -177,17 +185,3 @@ def _workload(kind: str, namespace: str, name: str, **spec: Any) -> Iterator[dic
     }
     ports = [{"name": "http", "port": 80, "targetPort": 8080}]
     yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": labels, "ports": ports}}
-
-
-class Proxyless:
-    """Judges what the cluster can tell; what only a proxy could tell counts as seen."""
-
-    _ON_PROXIES = (Check.INBOUND, Check.OUTBOUND, Check.AUTHZ, Check.ENDPOINTS, Check.TRAFFIC)
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    async def judge(self, awaited: Await) -> Verdict:
-        if awaited.check in self._ON_PROXIES:
-            return Verdict(Truth.YES, 1, 1, source="there are no proxies")
-        return await self._judge.judge(awaited)
