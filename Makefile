@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables bench-ansible clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ prove-hitless: install
 
 prove-enrolment prove-policies prove-tables: prove-%: install
 	$(BIN)/python -m testbed.proofs.$*
+
+bench-ansible: install
+	$(BIN)/python -m bench.ansible_layer $(RUNS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info

@@ -70,7 +70,7 @@ def _mesh() -> Iterator[Mapping[str, Any]]:
     yield _namespace(CORE, injected=True)
     yield _config("istio", {"mesh": "trustDomain: cluster.local"})
     yield _config("istio-sidecar-injector", {"config": "policy: enabled", "values": "{}"})
-    yield from _workload("Deployment", "istio-system", "istiod", replicas=1)
+    yield from _workload("Deployment", "istio-system", "istiod", "local/pilot:1.31.0", replicas=1)
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -159,11 +159,11 @@ def _policy(kind: str, namespace: str, name: str, spec: Mapping[str, Any]) -> di
     }
 
 
-def _workload(kind: str, namespace: str, name: str, **spec: Any) -> Iterator[dict[str, Any]]:
+def _workload(kind: str, namespace: str, name: str, image: str = "shop", **spec: Any) -> Iterator[dict[str, Any]]:
     labels = {"app": name}
     app = {
         "name": "app",
-        "image": "shop",
+        "image": image,
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"port": 8080}},
     }

@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each ends with one JSON object on its last line."""
