@@ -45,6 +45,7 @@ class Client:
         self.cluster.seed(*definitions)
         self.user: User = SYSTEM
         self.post("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        self.cluster.work.settle()
 
     def __call__(
         self,
@@ -63,6 +64,14 @@ class Client:
         response = self.cluster.api.answer(Request(method, path, string, headers, text, self.user))
         is_json = response.stream is None and response.content_type.startswith("application/json")
         return Answer(response.status, json.loads(response.body) if is_json else None, response)
+
+    def pass_time(self, seconds: float, step_s: float = 0.5) -> None:
+        """Let the simulated time pass, in small steps."""
+        self.cluster.work.settle()
+        end = self.clock.now() + seconds
+        while self.clock.now() < end:
+            self.clock.advance(step_s)
+            self.cluster.work.settle()
 
     def get(self, path: str, **options: str) -> Answer:
         """GET."""

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from meshguard.ports import Clock
 from meshguard.sim.api.admission.chain import Chain
 from meshguard.sim.api.admission.lifecycle import NamespaceLifecycle
 from meshguard.sim.api.api import Api
+from meshguard.sim.api.codec import decode
+from meshguard.sim.api.controllers.budgets import DisruptionBudgets
+from meshguard.sim.api.controllers.daemon_sets import DaemonSets
+from meshguard.sim.api.controllers.deployments import Deployments
+from meshguard.sim.api.controllers.endpoints import Endpoints
+from meshguard.sim.api.controllers.housekeeping import Garbage, Namespaces
+from meshguard.sim.api.controllers.jobs import CronJobs, Jobs
+from meshguard.sim.api.controllers.ordered import StatefulSets
+from meshguard.sim.api.controllers.replica_sets import ReplicaSets
+from meshguard.sim.api.controllers.work import Work
 from meshguard.sim.api.definitions import Definitions
+from meshguard.sim.api.discovery import VERSION
+from meshguard.sim.api.kubelet import Kubelet, Pace
 from meshguard.sim.api.objects import Objects, Write
 from meshguard.sim.api.resources import Registry, packaged_definitions
 from meshguard.sim.api.status import Doc
 from meshguard.sim.api.store import Store
+from meshguard.sim.clock import SimClock
 
+NODES = 3
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 class SimulatedCluster:
     """Everything that one simulated cluster consists of."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: SimClock, *, authority: str = "", pace: Pace | None = None) -> None:
         self.clock = clock
         self.store = Store(clock)
         self.registry = Registry()
@@ -26,18 +39,58 @@ class SimulatedCluster:
         self.objects = Objects(self.store, self.registry, clock, self.chain)
         self.api = Api(self.objects)
         Definitions(self.objects).follow()
+        self.work = Work(self.objects, clock)
+        self.work.add(
+            [
+                Kubelet(self.objects, pace),
+                ReplicaSets(self.objects),
+                Deployments(self.objects),
+                StatefulSets(self.objects),
+                DaemonSets(self.objects),
+                Jobs(self.objects),
+                CronJobs(self.objects),
+                Endpoints(self.objects),
+                DisruptionBudgets(self.objects),
+                Namespaces(self.objects, authority),
+                Garbage(self.objects),
+            ]
+        )
 
     def seed(self, *definitions: str) -> None:
         """Create what a new cluster has, and the packaged custom resource definitions of these names."""
         for name in _NAMESPACES:
             self.create("v1", "Namespace", "", {"metadata": {"name": name}})
+        for number in range(1, NODES + 1):
+            self._add_node(f"node{number}", f"10.96.255.{number}")
         for definition in packaged_definitions(*definitions):
             self.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition)
 
+    def _add_node(self, name: str, address: str) -> None:
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+        self.create("v1", "Node", "", {"metadata": {"name": name, "labels": labels}})
+        sizes = {"cpu": "64", "memory": "256Gi", "pods": "1100"}
+        now = self.objects.now()
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+            "reason": "KubeletReady",
+            "message": "kubelet is posting ready status",
+        }
+        status: Doc = {
+            "capacity": sizes,
+            "allocatable": sizes,
+            "conditions": [ready],
+            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "nodeInfo": {"kubeletVersion": VERSION["gitVersion"], "operatingSystem": "linux", "architecture": "amd64"},
+        }
+        nodes = self.registry.find("", "v1", "nodes")
+        assert nodes is not None
+        self.objects.update(nodes, "", name, lambda old: {**old, "status": status}, Write(), "status")
+
     def create(self, api_version: str, kind: str, namespace: str, doc: Doc) -> None:
         """Create an object as the system does. Raises ApiError; KeyError for a kind that is not served."""
-        from meshguard.sim.api.codec import decode
-
         resource = self.registry.of_kind(api_version, kind)
         if resource is None:
             raise KeyError(f"{api_version} {kind}")

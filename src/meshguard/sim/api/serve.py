@@ -32,7 +32,7 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
     held = folder.hold()
     try:
         clock, tokens, certificates = SimClock(speed), Tokens(), issue(folder.name)
-        cluster = SimulatedCluster(clock)
+        cluster = SimulatedCluster(clock, authority=certificates.authority.decode())
         cluster.seed(*DEFINITIONS)
         context = _tls(folder, certificates)
         try:

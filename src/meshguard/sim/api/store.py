@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class Collection:
         key = event.new.key
         if event.change is Change.DELETED:
             del self.entries[key]
-            self.order.remove(key)
+            del self.order[bisect_left(self.order, key)]
         else:
             if event.change is Change.ADDED:
                 insort(self.order, key)
@@ -149,7 +149,8 @@ class Store:
         found = self.collection(storage)
         if not namespace:
             return [found.entries[key] for key in found.order]
-        return [found.entries[key] for key in found.order if key[0] == namespace]
+        first, last = bisect_left(found.order, (namespace, "")), bisect_left(found.order, (namespace + "\0", ""))
+        return [found.entries[key] for key in found.order[first:last]]
 
     def storages(self) -> list[str]:
         """The resources that have or had objects."""
