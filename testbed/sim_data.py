@@ -1,6 +1,7 @@
 """Makes the data of the flight simulator's API from the sources of Kubernetes, Istio and the Gateway API.
 
     python -m testbed.sim_data
+    python -m testbed.sim_data roles CLUSTER     (a running testbed, whose server has just made its own roles)
 
 It reads the Go modules that the testbed is built from and writes `src/meshguard/sim/api/data/`: which resources
 there are, the schema of each (with what Go's encoder does to empty fields), and the custom resource definitions.
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 from testbed import binaries, toolchain
+from testbed.api import Testbed
 
 _ROOT = Path(__file__).resolve().parents[1]
 OUT = _ROOT / "src" / "meshguard" / "sim" / "api" / "data"
@@ -60,6 +62,31 @@ def main() -> None:
     documents = (doc for file in sorted(gateway.glob("*.yaml")) for doc in yaml.safe_load_all(file.read_text()))
     crds = [_definition(doc) for doc in documents if doc and doc["kind"] == "CustomResourceDefinition"]
     _write(OUT / "crds-gateway.json", crds)
+
+
+_ROLES = (
+    "cluster-admin",
+    "admin",
+    "edit",
+    "view",
+    "system:discovery",
+    "system:basic-user",
+    "system:public-info-viewer",
+)
+_MADE_BY_SERVER = ("uid", "resourceVersion", "creationTimestamp", "managedFields")
+
+
+def roles(cluster: str) -> None:
+    """Write the roles and bindings that every API server makes for itself."""
+    found = []
+    for kind in ("clusterroles", "clusterrolebindings"):
+        listed = json.loads(Testbed(cluster).kubectl("get", kind, "-o", "json"))["items"]
+        for doc in listed:
+            if doc["metadata"]["name"] in _ROLES:
+                for name in _MADE_BY_SERVER:
+                    doc["metadata"].pop(name, None)
+                found.append(doc)
+    _write(OUT / "roles.json", found)
 
 
 def _module(path: str) -> Path:
@@ -297,4 +324,7 @@ def _write_mapping(file: Path, rows: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["roles"]:
+        roles(sys.argv[2])
+    else:
+        main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from meshguard.sim.clock import SimClock
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+_BEGINNING = datetime(2026, 3, 1, 3, 0, 10, tzinfo=UTC)
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 APPS, CORE = "/apis/apps/v1/namespaces/shop", "/api/v1/namespaces/shop"
 
@@ -39,7 +41,7 @@ class Client:
     """A client of a new cluster with the namespace `shop`, whose clock stands still."""
 
     def __init__(self, *definitions: str) -> None:
-        self.clock = SimClock()
+        self.clock = SimClock(began=_BEGINNING)
         self.clock.set(paused=True)
         self.cluster = SimulatedCluster(self.clock)
         self.cluster.seed(*definitions)

@@ -15,12 +15,12 @@ Action = Callable[[], None]
 class SimClock:
     """Implements the Clock port, and calls back at given times.
 
-    `speed` is simulated seconds per second of the machine.
+    `speed` is simulated seconds per second of the machine, `began` the time of day at which it begins, else now.
     """
 
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float = 1.0, began: datetime | None = None) -> None:
         self._speed, self._paused = speed, False
-        self._began = datetime.now(UTC)
+        self._began = began or datetime.now(UTC)
         self._base, self._mark = 0.0, time.monotonic()
         self._due: list[tuple[float, int, Action]] = []
         self._numbers = count()

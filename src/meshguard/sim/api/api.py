@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from meshguard.sim.api import discovery, reading, responses, subresources, writing
+from meshguard.sim.api.audit import Audit
+from meshguard.sim.api.authorization import Authorizer
 from meshguard.sim.api.negotiation import Form, negotiate
 from meshguard.sim.api.objects import Objects
 from meshguard.sim.api.requests import Request, Target, target_of
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.responses import Response
+from meshguard.sim.api.reviews import Reviews
 from meshguard.sim.api.status import ApiError, forbidden, method_not_allowed, unknown_resource
 
 Handler = Callable[[Objects, Resource, Request, Target, Form], Response]
-Authorize = Callable[[Request, Target], str]
-"""Returns why a request is refused; "" when it is not."""
-
 _VERBS: Mapping[str, Handler] = {
     "list": reading.list_,
     "watch": reading.watch,
@@ -28,27 +29,28 @@ _VERBS: Mapping[str, Handler] = {
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
-def everybody(request: Request, target: Target) -> str:
-    """Refuse nothing."""
-    return ""
-
-
 class Api:
     """Answers requests."""
 
-    def __init__(self, objects: Objects, authorize: Authorize = everybody) -> None:
-        self.objects, self.authorize = objects, authorize
+    def __init__(self, objects: Objects, authorizer: Authorizer, audit: Audit | None = None) -> None:
+        self.objects, self.authorizer, self.audit = objects, authorizer, audit
+        self._reviews = Reviews(authorizer)
         self.address = ""
 
     def answer(self, request: Request) -> Response:
         """Answer a request; a refusal is an answer as well."""
+        target, asker, began = target_of(request), request.user, self.objects.clock.wall()
         try:
-            return self._answer(request, target_of(request))
+            request = replace(request, user=self.authorizer.impersonated(asker, request.impersonation))
+            response = self._answer(request, target)
         except ApiError as problem:
-            return responses.error(problem)
+            response = responses.error(problem)
+        if self.audit is not None:
+            self.audit.record(request, target, response, asker, began)
+        return response
 
     def _answer(self, request: Request, target: Target) -> Response:
-        refused = self.authorize(request, target)
+        refused = self.authorizer.refusal(request, target)
         if refused:
             if not target.is_resource:
                 raise ApiError(403, "Forbidden", f"forbidden: {refused}", {})
@@ -81,6 +83,8 @@ class Api:
                 return reading.watch(self.objects, resource, request, target, form)
             entry = self.objects.get(resource, target.namespace, target.name)
             return responses.one(resource, entry, form, self.objects.now(), reading.include_of(request))
+        if Reviews.are(resource):
+            return self._reviews.answer(resource, request, target, form)
         return _VERBS[target.verb](self.objects, resource, request, target, form)
 
     def _non_resource(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshguard.sim.api.admission.chain import Chain
 from meshguard.sim.api.admission.lifecycle import NamespaceLifecycle
 from meshguard.sim.api.api import Api
+from meshguard.sim.api.authorization import Authorizer
 from meshguard.sim.api.codec import decode
 from meshguard.sim.api.controllers.budgets import DisruptionBudgets
 from meshguard.sim.api.controllers.daemon_sets import DaemonSets
@@ -19,7 +20,7 @@ from meshguard.sim.api.definitions import Definitions
 from meshguard.sim.api.discovery import VERSION
 from meshguard.sim.api.kubelet import Kubelet, Pace
 from meshguard.sim.api.objects import Objects, Write
-from meshguard.sim.api.resources import Registry, packaged_definitions
+from meshguard.sim.api.resources import Registry, packaged, packaged_definitions
 from meshguard.sim.api.status import Doc
 from meshguard.sim.api.store import Store
 from meshguard.sim.clock import SimClock
@@ -37,7 +38,8 @@ class SimulatedCluster:
         self.registry = Registry()
         self.chain = Chain([NamespaceLifecycle(self.store)])
         self.objects = Objects(self.store, self.registry, clock, self.chain)
-        self.api = Api(self.objects)
+        self.authorizer = Authorizer(self.store)
+        self.api = Api(self.objects, self.authorizer)
         Definitions(self.objects).follow()
         self.work = Work(self.objects, clock)
         self.work.add(
@@ -62,6 +64,8 @@ class SimulatedCluster:
             self.create("v1", "Namespace", "", {"metadata": {"name": name}})
         for number in range(1, NODES + 1):
             self._add_node(f"node{number}", f"10.96.255.{number}")
+        for doc in (*packaged("roles.json"), *packaged("users.yaml")):
+            self.create(doc["apiVersion"], doc["kind"], "", doc)
         for definition in packaged_definitions(*definitions):
             self.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition)
 

@@ -39,7 +39,8 @@ class HttpFront:
         except web.HTTPRequestEntityTooLarge:
             body = b" " * (LARGEST_BODY + 1)
         headers = {name.lower(): value for name, value in incoming.headers.items()}
-        request = Request(incoming.method, incoming.path, incoming.query_string, headers, body, user)
+        speaks_for = [(k, v) for k, v in incoming.headers.items() if k.lower().startswith("impersonate-")]
+        request = Request(incoming.method, incoming.path, incoming.query_string, headers, body, user, speaks_for)
         response = self._api.answer(request)
         if response.stream is None:
             return _whole(response)

@@ -23,6 +23,11 @@ class User:
         """Whether nothing is refused."""
         return MASTERS in self.groups
 
+    @property
+    def is_system(self) -> bool:
+        """Whether it is a controller of the cluster itself."""
+        return self.name.startswith("system:serviceaccount:kube-system:")
+
 
 SYSTEM = User("system:apiserver", (MASTERS, AUTHENTICATED))
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))

@@ -50,6 +50,7 @@ class Folder:
         base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         self.name, self.path = name, Path(base) / "meshguard" / "sim" / name
         self.kubeconfig, self.log = self.path / "kubeconfig", self.path / "server.log"
+        self.audit = self.path / "audit.log"
         self._state, self._lock = self.path / "state.json", self.path.with_suffix(".lock")
 
     @property

@@ -15,6 +15,7 @@ from meshguard.sim.api import codec, strategies
 from meshguard.sim.api.admission.chain import Attributes, Chain, Operation
 from meshguard.sim.api.identity import SYSTEM, User
 from meshguard.sim.api.names import random_suffix
+from meshguard.sim.api.patches.ownership import track
 from meshguard.sim.api.resources import Registry, Resource
 from meshguard.sim.api.status import Doc, FieldError, already_exists, bad_request, conflict, invalid, not_found
 from meshguard.sim.api.store import Entry, Store
@@ -30,6 +31,8 @@ class Write:
     user: User = SYSTEM
     dry_run: bool = False
     manager: str = ""
+    applies: bool = False
+    """By server-side apply, which keeps the owners itself."""
 
 
 class Objects:
@@ -66,6 +69,7 @@ class Objects:
         )
         doc = self.chain.mutate(attributes)
         strategies.prepare_create(resource, doc, self.store)
+        doc = self._track(resource, None, doc, how, "")
         name = doc["metadata"].get("name", "")
         self._refuse(resource, name, list(codec.errors(resource, doc)))
         self.chain.validate(attributes.with_object(doc))
@@ -111,7 +115,7 @@ class Objects:
         _restore_metadata(old, new)
         operation = Operation.UPDATE
         attributes = Attributes(operation, resource, subresource, namespace, name, new, old, how.user, how.dry_run)
-        new = self.chain.mutate(attributes)
+        new = self._track(resource, old, self.chain.mutate(attributes), how, subresource)
         if subresource:
             errors = list(codec.errors(resource, new)) if resource.custom else []
         else:
@@ -119,6 +123,12 @@ class Objects:
         self._refuse(resource, name, errors)
         self.chain.validate(attributes.with_object(new))
         return self._store(resource, entry, new, how)
+
+    def _track(self, resource: Resource, old: Doc | None, new: Doc, how: Write, subresource: str) -> Doc:
+        """Write down who owns the fields; the cluster's own controllers are left out, which saves most of the work."""
+        if not how.manager or how.user.is_system or how.applies:
+            return new
+        return track(resource, old, new, how.manager, self.now(), subresource)
 
     def _store(self, resource: Resource, entry: Entry, new: Doc, how: Write) -> Entry:
         key = entry.key

@@ -32,6 +32,8 @@ class Request:
     """By their names in lower case."""
     body: bytes = b""
     user: User = ANONYMOUS
+    impersonation: Sequence[tuple[str, str]] = ()
+    """The headers that name somebody else, in their order: groups are named by several."""
 
     @property
     def query(self) -> Mapping[str, str]:

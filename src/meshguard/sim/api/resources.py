@@ -9,6 +9,8 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
+import yaml
+
 from meshguard.sim.api import schema, structural
 from meshguard.sim.api.schema import Type
 from meshguard.sim.api.status import Doc
@@ -139,8 +141,7 @@ def _rank(version: str) -> tuple[int, int, int]:
 
 
 def _built_in() -> Iterator[Resource]:
-    rows = json.loads(files("meshguard.sim.api").joinpath("data/resources.json").read_text())
-    for row in rows:
+    for row in packaged("resources.json"):
         if (row["group"], row["version"], row["plural"]) in _LEFT_OUT:
             continue
         yield Resource(
@@ -189,4 +190,11 @@ def of_definition(crd: Doc) -> Iterator[Resource]:
 def packaged_definitions(*names: str) -> Iterator[Doc]:
     """The custom resource definitions that come with the simulator, `istio` and `gateway`."""
     for name in names:
-        yield from json.loads(files("meshguard.sim.api").joinpath(f"data/crds-{name}.json").read_text())
+        yield from packaged(f"crds-{name}.json")
+
+
+def packaged(name: str) -> list[Doc]:
+    """The documents of a file that comes with the simulator."""
+    text = files("meshguard.sim.api").joinpath(f"data/{name}").read_text()
+    found: list[Doc] = json.loads(text) if name.endswith(".json") else list(yaml.safe_load_all(text))
+    return found

@@ -11,8 +11,9 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
+from meshguard.sim.api.audit import Audit
 from meshguard.sim.api.certificates import Certificates, issue
 from meshguard.sim.api.cluster import SimulatedCluster
 from meshguard.sim.api.http import HttpFront, serving
@@ -30,10 +31,13 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
     Raises SimError: another one holds the lock, or the port is in use.
     """
     held = folder.hold()
+    held_files = ExitStack()
     try:
         clock, tokens, certificates = SimClock(speed), Tokens(), issue(folder.name)
         cluster = SimulatedCluster(clock, authority=certificates.authority.decode())
         cluster.seed(*DEFINITIONS)
+        log = held_files.enter_context(folder.audit.open("w", buffering=1))
+        cluster.api.audit = Audit(clock, log.write)
         context = _tls(folder, certificates)
         try:
             async with serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound:
@@ -52,6 +56,7 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
             why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
             raise SimError(f"port {port} of the loopback {why}") from error
     finally:
+        held_files.close()
         folder.clear()
         os.close(held)
 

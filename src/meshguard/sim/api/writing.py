@@ -6,15 +6,16 @@ Source: `k8s.io/apiserver/pkg/endpoints/handlers/{create,update,patch,delete}.go
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from meshguard.sim.api import deletion, responses
 from meshguard.sim.api.codec import FieldValidation, decode, decode_as
 from meshguard.sim.api.negotiation import Form
 from meshguard.sim.api.objects import Objects, Write
-from meshguard.sim.api.patches import json_patch, merge_patch, strategic
+from meshguard.sim.api.patches import json_patch, merge_patch, ownership, strategic
 from meshguard.sim.api.reading import Filter, include_of
-from meshguard.sim.api.requests import Request, Target, document, field_validation, is_dry_run, parse_json
+from meshguard.sim.api.requests import Request, Target, document, field_validation, is_dry_run, parse_json, parse_yaml
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.responses import Response
 from meshguard.sim.api.schema import named
@@ -24,6 +25,7 @@ from meshguard.sim.api.status import (
     bad_request,
     invalid,
     invalid_value,
+    required,
     unsupported_media_type,
 )
 from meshguard.sim.api.store import encoded
@@ -31,6 +33,7 @@ from meshguard.sim.api.store import encoded
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 _LARGEST_STORED = 1536 * 1024
 _OPTIONS = named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
 
@@ -63,13 +66,51 @@ def update(objects: Objects, resource: Resource, request: Request, target: Targe
 
 def patch(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
     """PATCH an object or its status. Raises ApiError."""
-    accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC] if resource.custom is None else [])]
+    accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC] if resource.custom is None else []), APPLY]
     if request.content_type not in accepted:
         raise unsupported_media_type(accepted)
+    if request.content_type == APPLY:
+        return apply(objects, resource, request, target, form)
     validation = field_validation(request)
     change, warnings = _change(resource, request, validation)
     entry = objects.update(resource, target.namespace, target.name, change, how(request), target.subresource)
     return responses.one(resource, entry, form, objects.now(), include_of(request), 200, warnings)
+
+
+def apply(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
+    """PATCH by server-side apply, which creates what is not there. Raises ApiError."""
+    manager, body = request.query.get("fieldManager", ""), parse_yaml(request.body)
+    if not manager:
+        wrong = [required("fieldManager", "is required for apply patch")]
+        raise invalid("meta.k8s.io", "PatchOptions", "", wrong)
+    if not isinstance(body, dict):
+        raise bad_request("error decoding YAML: the body is no object")
+    if (body.get("metadata") or {}).get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    given, warnings = _decode_partial(resource, body, field_validation(request))
+    given["metadata"].setdefault("name", target.name)
+    writer = replace(how(request), applies=True)
+    now, forced = objects.now(), request.flag("force")
+
+    def onto(live: Doc) -> Doc:
+        result = ownership.apply(resource, live, given, manager, now, force=forced)
+        doc, _ = decode(resource, {"kind": resource.kind, "apiVersion": resource.api_version, **result})
+        return doc
+
+    status, created = 200, target.subresource == ""
+    if created and objects.store.get(resource.storage, target.namespace, target.name) is None:
+        entry, status = objects.create(resource, target.namespace, onto({"metadata": {}}), writer), 201
+    else:
+        entry = objects.update(resource, target.namespace, target.name, onto, writer, target.subresource)
+    return responses.one(resource, entry, form, objects.now(), include_of(request), status, warnings)
+
+
+def _decode_partial(resource: Resource, body: Doc, validation: FieldValidation) -> tuple[Doc, list[str]]:
+    """Decode a configuration, which has only the fields that its writer cares for: no defaults, no zeros."""
+    _, warnings = decode(resource, body, validation)
+    kept = {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "status")}
+    metadata = {key: value for key, value in (body.get("metadata") or {}).items() if value is not None}
+    return {**kept, "metadata": metadata}, warnings
 
 
 def _change(
