@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from meshguard.sim.api.admission.chain import Chain
 from meshguard.sim.api.admission.lifecycle import NamespaceLifecycle
+from meshguard.sim.api.admission.pods import PodDefaults
+from meshguard.sim.api.admission.webhooks import Webhooks
 from meshguard.sim.api.api import Api
 from meshguard.sim.api.authorization import Authorizer
 from meshguard.sim.api.codec import decode
@@ -18,6 +20,7 @@ from meshguard.sim.api.controllers.replica_sets import ReplicaSets
 from meshguard.sim.api.controllers.work import Work
 from meshguard.sim.api.definitions import Definitions
 from meshguard.sim.api.discovery import VERSION
+from meshguard.sim.api.istiod import Injector
 from meshguard.sim.api.kubelet import Kubelet, Pace
 from meshguard.sim.api.objects import Objects, Write
 from meshguard.sim.api.resources import Registry, packaged, packaged_definitions
@@ -36,7 +39,13 @@ class SimulatedCluster:
         self.clock = clock
         self.store = Store(clock)
         self.registry = Registry()
-        self.chain = Chain([NamespaceLifecycle(self.store)])
+        self.chain = Chain(
+            [
+                NamespaceLifecycle(self.store),
+                PodDefaults(self.store),
+                Webhooks(self.store, {"/inject": Injector(self.store)}),
+            ]
+        )
         self.objects = Objects(self.store, self.registry, clock, self.chain)
         self.authorizer = Authorizer(self.store)
         self.api = Api(self.objects, self.authorizer)
@@ -68,6 +77,11 @@ class SimulatedCluster:
             self.create(doc["apiVersion"], doc["kind"], "", doc)
         for definition in packaged_definitions(*definitions):
             self.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition)
+
+    def install(self, name: str) -> None:
+        """Create what a packaged file of manifests holds, such as `istiod`."""
+        for doc in packaged(f"{name}.yaml"):
+            self.create(doc["apiVersion"], doc["kind"], doc["metadata"].get("namespace", ""), doc)
 
     def _add_node(self, name: str, address: str) -> None:
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}

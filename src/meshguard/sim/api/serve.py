@@ -36,6 +36,7 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
         clock, tokens, certificates = SimClock(speed), Tokens(), issue(folder.name)
         cluster = SimulatedCluster(clock, authority=certificates.authority.decode())
         cluster.seed(*DEFINITIONS)
+        cluster.install("istiod")
         log = held_files.enter_context(folder.audit.open("w", buffering=1))
         cluster.api.audit = Audit(clock, log.write)
         context = _tls(folder, certificates)
