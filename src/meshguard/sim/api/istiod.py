@@ -68,7 +68,7 @@ def _required(pod: Doc, namespace: str, config: Mapping[str, Any]) -> bool:
         return False
     if any(_chooses(selector, labels) for selector in config.get("alwaysInjectSelector") or ()):
         return True
-    return config.get("policy", "enabled") == "enabled"
+    return bool(config.get("policy", "enabled") == "enabled")
 
 
 def _chooses(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
