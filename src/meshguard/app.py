@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshguard.clock import WallClock
 from meshguard.config import Config
-from meshguard.consent import EditsRefused
-from meshguard.engine.execute import Executor, Limits
-from meshguard.engine.identity import fingerprints_of
-from meshguard.engine.outcome import Outcome
 from meshguard.engine.preview import ObjectDiff, preview
-from meshguard.engine.start import Opening, open_run
-from meshguard.engine.stop import StopSignal
-from meshguard.journal import rundir
-from meshguard.journal.journal import Journal
-from meshguard.journal.records import ClusterRecords, with_open_runs
-from meshguard.journal.rundir import RunDir, runs_folder
+from meshguard.journal.mirror import with_open_runs
+from meshguard.journal.rundir import runs_folder
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
@@ -239,57 +231,15 @@ def person(target: Target) -> str:
     return target.as_user or f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-async def begin(opened: Session, plan: Plan, reason: str) -> RunDir:
-    """Open a run: its folder, its journal and its record in the cluster.
-
-    Before that every policy edit of the plan is shown to the API server and the webhooks behind it, as a dry run: an
-    edit that istiod's validation rejects must not be met halfway. Raises EditsRefused, JournalError or ClusterError.
-    """
-    refused = [(diff.object, diff.problem) for diff in await preview_policies(opened, plan) if diff.problem]
-    if refused:
-        raise EditsRefused(refused)
-    fingerprints = fingerprints_of(plan, await opened.cluster.snapshot())
-    opening = Opening(person(opened.target), reason, fingerprints)
-    return await open_run(plan, opening, opened.target.runs, ClusterRecords(opened.cluster), opened.clock)
-
-
-async def run_phase(target: Target, run: str, phase: str) -> Outcome:
-    """Execute one phase of a run, and close the run after its last one.
-
-    Raises JournalError, ClusterError, or KeyError for a phase that the plan does not have.
-    """
-    folder = rundir.find(target.runs, run)
-    plan = folder.read_plan()
-    async with session(target, run) as opened:
-        stop = StopSignal(folder.stop)
-        stop.heed_interrupts()
-        with Journal.open(folder.journal, opened.clock) as journal:
-            executor = await executor_of(opened, journal, stop)
-            outcome = await executor.run_phase(plan, phase)
-            if outcome.goes_on and phase == plan.phases[-1].name:
-                return await executor.finish(plan)
-            return outcome
-
-
-async def executor_of(opened: Session, journal: Journal, stop: StopSignal) -> Executor:
-    """Return the engine for a run whose journal is open. Raises ClusterError."""
-    judge = _judge(opened, await _config_of(opened))
-    return Executor(opened.cluster, judge, opened.clock, journal, ClusterRecords(opened.cluster), Limits(), stop)
-
-
-def plan_of(target: Target, run: str) -> Plan:
-    """Read the plan of a run on this machine. Raises JournalError."""
-    return rundir.find(target.runs, run).read_plan()
-
-
-async def _config_of(opened: Session) -> Snapshot:
-    """A snapshot that holds nothing but the mesh's configuration."""
+async def config_of(opened: Session) -> Snapshot:
+    """Return a snapshot that holds nothing but the mesh's configuration. Raises ClusterError."""
     found = await opened.cluster.get(Ref("ConfigMap", "istio-system", "istio"))
     resources = {found.ref: found} if found else {}
     return Snapshot(await opened.cluster.identity(), opened.clock.wall(), resources)
 
 
-def _judge(opened: Session, snapshot: Snapshot) -> IstioJudge:
+def judge_of(opened: Session, snapshot: Snapshot) -> IstioJudge:
+    """Return who decides whether what a plan awaits is seen."""
     return IstioJudge(opened.cluster, opened.signals, opened.clock, mesh_config(snapshot), opened.measurements)
 
 
@@ -308,7 +258,7 @@ async def verify_run(opened: Session, run: str) -> list[tuple[Await, Verdict]]:
     """Look once whether what an open run did is still so. Raises UnknownRun or ClusterError."""
     snapshot = await opened.snapshot()
     known = open_run_named(snapshot, run)
-    judge = _judge(opened, snapshot)
+    judge = judge_of(opened, snapshot)
     fields: dict[str, Any] = {str(ref): [c.to_json() for c in changes] for ref, changes in known.changes.items()}
     awaits = [
         Await(

@@ -11,7 +11,7 @@ from meshguard.engine.execute import Limits
 from meshguard.engine.outcome import Cause, Result
 from meshguard.journal.events import Intent
 from meshguard.journal.journal import read_entries
-from meshguard.journal.records import open_runs
+from meshguard.journal.mirror import open_runs
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import StepState, state_of
 from meshguard.model.change import Change, read

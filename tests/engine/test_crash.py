@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meshguard.engine.outcome import Result
-from meshguard.journal.records import open_runs
+from meshguard.journal.mirror import open_runs
 from meshguard.journal.rundir import RunDir
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Plan
@@ -101,6 +101,27 @@ def test_a_second_death_while_resuming_is_survived_too(tmp_path: Path, second: i
         life(world, folder, plan, None)
         assert outside(world, folder) == outside(calm, calm_run)
         assert effects_of(world) == effects_of(calm)
+
+
+def test_the_way_out_is_finished_elsewhere_without_a_local_file(tmp_path: Path) -> None:
+    """The mirror suffices: what the journal said after it is rebuilt from the intents and the objects."""
+    calm, plan = World(tmp_path / "calm"), exit_plan()
+    calm_run = calm.begin(plan)
+    life(calm, calm_run, plan, None)
+    for moment in count():
+        world = World(tmp_path / "here" / str(moment), leased=True)
+        folder = world.begin(plan)
+        died = life(world, folder, plan, moment)
+        if died:
+            world.die_at(None)
+            there = world.elsewhere(tmp_path / "there" / str(moment))
+            taken_up = there.take_up(folder.run)
+            life(there, taken_up, plan, None)
+        assert outside(world, folder) == outside(calm, calm_run), f"killed at moment {moment}"
+        assert effects_of(world) == effects_of(calm), f"killed at moment {moment}: something was done twice"
+        if not died:
+            break
+    assert moment > MOMENTS_AT_LEAST
 
 
 def test_what_a_killed_run_may_have_done_is_in_its_record_at_every_moment(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from meshguard.engine.outcome import Result
 from meshguard.journal.events import Done, Intent
 from meshguard.journal.journal import read_entries
-from meshguard.journal.records import open_runs
+from meshguard.journal.mirror import open_runs
 from meshguard.journal.state import StepState, state_of
 from meshguard.model.change import read
 from meshguard.model.objects import Ref

@@ -10,12 +10,14 @@ import pytest
 
 from meshguard.engine.execute import Executor, Limits
 from meshguard.engine.outcome import Cause, Outcome, Result
-from meshguard.engine.start import Opening, open_run, resume_run, room_for
+from meshguard.engine.start import Opening, open_run, require_resumable, resume_run, room_for
 from meshguard.engine.stop import StopSignal
+from meshguard.journal.adopt import TakenUp
 from meshguard.journal.errors import JournalError
 from meshguard.journal.events import Failed, RunResumed
 from meshguard.journal.journal import Journal, read_entries
-from meshguard.journal.records import NoRecords, open_runs
+from meshguard.journal.lease import Holding, NoHold
+from meshguard.journal.mirror import NoRecords, open_runs
 from meshguard.model.change import ABSENT, Change
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Await, Phase, Wave
@@ -176,7 +178,8 @@ def test_who_takes_a_run_up_again_is_written_down_and_the_wish_to_stop_is_forgot
     world, plan = World(tmp_path), exit_plan()
     folder = world.begin(plan)
     StopSignal(folder.stop).request()
-    asyncio.run(resume_run(folder, "other@desk", "shift change", world.records, world.clock))
+    opening = Opening("other@desk", "shift change")
+    asyncio.run(resume_run(TakenUp(folder, False, 0), opening, world.clock, NoHold(), Holding()))
     assert read_entries(folder.journal)[-1].event == RunResumed("other@desk", "shift change")
     assert world.run(folder, plan).result is Result.DONE
 
@@ -188,4 +191,4 @@ def test_a_run_that_was_restored_meanwhile_is_not_resumed(tmp_path: Path) -> Non
     back = restore_plan(plan, folder.run, world.cluster.docs[RELAXED]["metadata"]["uid"])
     assert world.run(world.begin(back), back).result is Result.DONE
     with pytest.raises(JournalError, match="was restored meanwhile"):
-        asyncio.run(resume_run(folder, "other@desk", "shift change", world.records, world.clock))
+        require_resumable(asyncio.run(world.records.load(folder.run)))

@@ -17,7 +17,7 @@ from meshguard.engine.identity import (
     not_as_left,
     unlike,
 )
-from meshguard.journal.records import open_runs
+from meshguard.journal.mirror import open_runs
 from meshguard.model.change import ABSENT, Change, write
 from meshguard.model.objects import Ref, Resource
 from tests.fakes.world import LEDGER, OWNED, PAY, PAYMENTS, RELAXED, TLS, World, document, exit_plan, restore_plan

@@ -89,7 +89,7 @@ class FakeCluster:
                 raise WriteConflict(ref, error.path, error.expected, error.found) from error
             if dry_run or new == doc:
                 return resource_of(new, ref.kind)
-            self.effects.append(("change", ref))
+            self._count("change", ref)
             return self._store(ref, new)
 
         return await self._written("change", ref, effect, dry_run=dry_run)
@@ -102,7 +102,7 @@ class FakeCluster:
                 raise Rejected(f"{ref} already exists")
             if dry_run:
                 return resource_of(copy.deepcopy(dict(manifest)), ref.kind)
-            self.effects.append(("create", ref))
+            self._count("create", ref)
             return self.put(manifest)
 
         return await self._written("create", ref, effect, dry_run=dry_run)
@@ -132,6 +132,10 @@ class FakeCluster:
 
     async def missing_rights(self, wanted: Collection[tuple[str, str, str]]) -> Sequence[str]:
         return []
+
+    def _count(self, verb: str, ref: Ref) -> None:
+        if ref.namespace != "meshguard-system":
+            self.effects.append((verb, ref))
 
     async def _written(self, verb: str, ref: Ref, effect: Callable[[], Awaitable[_T]], *, dry_run: bool = False) -> _T:
         self.before_call()

@@ -39,7 +39,9 @@ EVENTS: tuple[ev.Event, ...] = (
         (ev.PhaseShape("relax", "Relax", 1, 1),),
         fingerprints={str(REF): "0" * 64},
     ),
-    ev.RunResumed("other@desk", "took over"),
+    ev.RunResumed("other@desk", "took over", from_mirror=True, lost=2, deadline_s=600.0),
+    ev.LeaseTaken("sre@laptop (7f3a)", "20260301-030000-ab12", expired=True),
+    ev.LeaseLost("run 20260301-040000-cd34 of other@desk took the cluster over"),
     ev.PhaseStarted("relax"),
     ev.WaveStarted("relax", 0),
     ev.Intent(STEP),
@@ -51,7 +53,7 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.Seen("relax/0/0", 1.5),
     ev.PhaseFinished("relax", "done"),
     ev.Failed("relax", "verification-failed", "not seen", "", ("pod a",)),
-    ev.Stopped("relax", "stopped", "as asked"),
+    ev.Stopped("relax", "stopped", "as asked", ("not seen yet: it is so",)),
     ev.RunFinished("done"),
 )
 

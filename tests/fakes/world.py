@@ -12,10 +12,12 @@ from typing import Any
 from meshguard.engine.execute import Executor, Limits
 from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Outcome
-from meshguard.engine.start import Opening, open_run
+from meshguard.engine.start import Opening, open_run, resume_run
 from meshguard.engine.stop import StopSignal
-from meshguard.journal.records import ClusterRecords
-from meshguard.journal.rundir import RunDir
+from meshguard.journal.adopt import take_up
+from meshguard.journal.lease import ClusterLease, Hold, NoHold
+from meshguard.journal.mirror import ClusterRecords
+from meshguard.journal.rundir import RunDir, new_token
 from meshguard.model.change import ABSENT, Change
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Direction, Phase, Plan, Step, Wave
@@ -118,12 +120,16 @@ def _undo(step: Step, created_uid: str) -> Step:
 class World:
     """A cluster, a clock, a folder of runs, and whoever executes."""
 
-    def __init__(self, runs: Path, cluster: FakeCluster | None = None, judge: Judge | None = None) -> None:
+    def __init__(
+        self, runs: Path, cluster: FakeCluster | None = None, judge: Judge | None = None, *, leased: bool = False
+    ) -> None:
         self.runs, self.cluster, self.clock = runs, cluster or shop(), FakeClock()
         self.judge: Judge = judge or FakeJudge()
         self.records = ClusterRecords(self.cluster)
         self.limits = Limits()
         self.death = Death()
+        self.leased = leased
+        """Whether runs claim the cluster; without that, tests may begin one in the middle of another."""
 
     def die_at(self, moment: int | None) -> Death:
         """Begin a life that ends at this moment, or, for None, does not."""
@@ -133,7 +139,36 @@ class World:
 
     def begin(self, plan: Plan, **opening: Any) -> RunDir:
         opened = Opening("sre@laptop", "mesh is down", **opening)
-        return asyncio.run(open_run(plan, opened, self.runs, self.records, self.clock))
+        return asyncio.run(open_run(plan, opened, self.runs, self.records, self.clock, self.hold))
+
+    def hold(self, folder: RunDir) -> Hold:
+        """The claim of a run that is executed here."""
+        if not self.leased:
+            return NoHold()
+        return ClusterLease(self.cluster, self.clock, f"sre@laptop ({folder.token()})", folder.run)
+
+    def elsewhere(self, runs: Path) -> World:
+        """Another machine with the same cluster in reach and no file of ours."""
+        other = World(runs, self.cluster, self.judge, leased=self.leased)
+        other.clock = self.clock
+        return other
+
+    def take_up(self, run: str, **opening: Any) -> RunDir:
+        """Resume a run as the command line does, insisting on the cluster."""
+
+        async def taken() -> RunDir:
+            token = RunDir(self.runs / run).token() or new_token()
+            hold = ClusterLease(self.cluster, self.clock, f"sre@laptop ({token})", run)
+            before = await hold.acquire(take_over=True)
+            record = await self.records.load(run)
+            assert record is not None
+            heard = before.head if before.run == run else None
+            found = take_up(self.runs, record, heard, token)
+            opened = Opening("other@desk", "shift change", **opening)
+            await resume_run(found, opened, self.clock, hold, before, record.taken_over)
+            return found.folder
+
+        return asyncio.run(taken())
 
     def snapshot(self) -> Snapshot:
         """What the cluster holds now."""
@@ -143,7 +178,9 @@ class World:
     def executor(self, folder: RunDir) -> Iterator[Executor]:
         with MortalJournal.opened(folder.journal, self.clock, self.death) as journal:
             stop = StopSignal(folder.stop)
-            yield Executor(self.cluster, self.judge, self.clock, journal, self.records, self.limits, stop)
+            yield Executor(
+                self.cluster, self.judge, self.clock, journal, self.records, self.limits, stop, self.hold(folder)
+            )
 
     def phase(self, folder: RunDir, plan: Plan, name: str) -> Outcome:
         with self.executor(folder) as executor:
@@ -151,7 +188,9 @@ class World:
 
     def finish(self, folder: RunDir, plan: Plan) -> Outcome:
         with self.executor(folder) as executor:
-            return asyncio.run(executor.finish(plan))
+            outcome = asyncio.run(executor.finish(plan))
+        asyncio.run(self.hold(folder).release())
+        return outcome
 
     def run(self, folder: RunDir, plan: Plan) -> Outcome:
         """Execute what is left of a run as the playbook would: phase by phase, until one does not go on."""

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from meshguard.journal import records
+from meshguard.journal.encoding import decode, encode
 from meshguard.journal.entries import Head
 from meshguard.journal.errors import RecordError
-from meshguard.journal.records import RecordStatus, RunRecord, decode, encode, open_runs, with_open_runs
+from meshguard.journal.mirror import open_runs, with_open_runs
+from meshguard.journal.records import RecordStatus, RunRecord
 from meshguard.journal.state import StepState
 from meshguard.model.change import ABSENT, Change
 from meshguard.model.objects import Ref, Resource

@@ -29,7 +29,7 @@ def test_a_run_is_named_after_its_beginning(tmp_path: Path) -> None:
 
 def test_a_name_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr("secrets.token_hex", lambda size: next(drawn))
+    monkeypatch.setattr("secrets.token_hex", lambda size: next(drawn) if size == 2 else "token")
     names = [rundir.create(tmp_path, exit_plan(), FakeClock()).run for _ in range(2)]
     assert names == ["20260301-030000-aaaa", "20260301-030000-bbbb"]
     monkeypatch.setattr("secrets.token_hex", lambda size: "aaaa")

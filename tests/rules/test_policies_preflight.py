@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from meshguard import app
+from meshguard import app, execution
 from meshguard.cli.codes import Exit, of_error
 from meshguard.consent import EditsRefused
 from meshguard.model.change import Change
@@ -46,7 +46,7 @@ def test_an_edit_that_validation_rejects_stops_the_run_before_its_first_change(
     cluster = Validating(*world.cluster.docs.values())
     opened = app.Session(app.Target(), cluster, FakeSignals(), FakeClock(), Unmeasured(), FakeTunnels({}))
     with pytest.raises(EditsRefused, match="must have at least one field") as refused:
-        asyncio.run(app.begin(opened, exit_plan(), "test"))
+        asyncio.run(execution.begin(opened, exit_plan(), execution.Terms("test")))
     assert of_error(refused.value) is Exit.BLOCKED
     assert (cluster.effects, cluster.record_writes) == ([], [])
     assert not list(tmp_path.rglob("journal.jsonl"))

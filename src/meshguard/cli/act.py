@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshguard.cli import options
+from meshguard.cli.carrying import Carrying, carrying
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from meshguard.model.scopes import Asked
     from meshguard.plan.gate import Gate
 
-reason = click.option("--reason", default="", help="Why; it is written into the journal and the record. Required.")
-yes = click.option("--yes", is_flag=True, help="Consent to the plan without being asked; needed where nobody is.")
 check = click.option("--check", is_flag=True, help="Let the playbook show by dry run what it would write.")
 
 
@@ -31,8 +30,7 @@ check = click.option("--check", is_flag=True, help="Let the playbook show by dry
 @options.consents
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="Execute exactly this plan.")
 @options.gate
-@reason
-@yes
+@carrying
 @check
 def exit_(
     where: Where,
@@ -40,15 +38,14 @@ def exit_(
     accept: tuple[str, ...],
     plan_file: Path | None,
     gate: str,
-    reason: str,
-    yes: bool,
+    carrying: Carrying,
     check: bool,
 ) -> None:
     """Take namespaces or single workloads out of the mesh."""
     from meshguard import app
     from meshguard.plan.gate import gate_of
 
-    require(where, reason)
+    require(where, carrying.reason)
     if gate and plan_file:
         raise click.UsageError("a plan file has its own gate; give --gate to `plan exit` instead")
     asked, accept, approved = _approved(asked, accept, plan_file)
@@ -56,7 +53,7 @@ def exit_(
     guard = gate_of(approved) if approved else app.gate_from(gate)
     if check:
         sys.exit(_check(where, target, "exit", {**_scope_vars(asked, accept), "gate": gate}))
-    folder = asyncio.run(_begin_exit(target, asked, accept, approved, guard, reason, yes=yes))
+    folder = asyncio.run(_begin_exit(target, asked, accept, approved, guard, carrying))
     sys.exit(_execute(folder, where, target))
 
 
@@ -65,18 +62,17 @@ def exit_(
 @options.scope
 @options.consents
 @click.option("--to-revision", default="", help="Move the namespaces to this revision (istio.io/rev).")
-@reason
-@yes
+@carrying
 @check
 def realign(
-    where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, reason: str, yes: bool, check: bool
+    where: Where, asked: Asked, accept: tuple[str, ...], to_revision: str, carrying: Carrying, check: bool
 ) -> None:
     """Restart the proxies that do not fit their control plane; nobody leaves the mesh."""
-    require(where, reason)
+    require(where, carrying.reason)
     target = where.target()
     if check:
         sys.exit(_check(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
-    folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, reason, yes=yes))
+    folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, carrying))
     sys.exit(_execute(folder, where, target))
 
 
@@ -105,16 +101,30 @@ def _scope_vars(asked: Asked, accept: Sequence[str]) -> dict[str, Any]:
 @click.command()
 @click.argument("run")
 @options.where
-@reason
-@yes
+@carrying
 @check
-def restore(run: str, where: Where, reason: str, yes: bool, check: bool) -> None:
+def restore(run: str, where: Where, carrying: Carrying, check: bool) -> None:
     """Bring back what RUN took out, exactly."""
-    require(where, reason)
+    require(where, carrying.reason)
     target = where.target()
     if check:
         sys.exit(_check(where, target, "restore", {"of_run": run}))
-    folder = asyncio.run(_begin_restore(target, run, reason, yes=yes))
+    folder = asyncio.run(_begin_restore(target, run, carrying))
+    sys.exit(_execute(folder, where, target))
+
+
+@click.command()
+@click.argument("run")
+@options.where
+@carrying
+def resume(run: str, where: Where, carrying: Carrying) -> None:
+    """Go on with RUN, which was stopped or killed, on this machine or on another one."""
+    require(where, carrying.reason)
+    target = where.target()
+    folder = asyncio.run(_resume(target, run, carrying))
+    if folder is None:
+        print(f"run {run} is finished: nothing is left to do")
+        return
     sys.exit(_execute(folder, where, target))
 
 
@@ -132,9 +142,7 @@ async def _begin_exit(
     accept: Sequence[str],
     approved: Plan | None,
     guard: Gate | None,
-    reason: str,
-    *,
-    yes: bool,
+    carrying: Carrying,
 ) -> RunDir:
     from meshguard import app
     from meshguard.cli import planfile
@@ -148,40 +156,62 @@ async def _begin_exit(
         plan = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         if approved:
             planfile.check_fresh(approved, plan)
-        return await _begin(opened, plan, reason, yes=yes)
+        return await _begin(opened, plan, carrying)
 
 
 async def _begin_realign(
-    target: Target, asked: Asked, to_revision: str, accept: Sequence[str], reason: str, *, yes: bool
+    target: Target, asked: Asked, to_revision: str, accept: Sequence[str], carrying: Carrying
 ) -> RunDir:
     from meshguard import app
     from meshguard.consent import consents_from
 
     async with app.session(target) as opened:
         plan = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
-        return await _begin(opened, plan, reason, yes=yes)
+        return await _begin(opened, plan, carrying)
 
 
-async def _begin_restore(target: Target, run: str, reason: str, *, yes: bool) -> RunDir:
+async def _begin_restore(target: Target, run: str, carrying: Carrying) -> RunDir:
     from meshguard import app
 
     async with app.session(target) as opened:
-        return await _begin(opened, await app.make_restore_plan(opened, run), reason, yes=yes)
+        return await _begin(opened, await app.make_restore_plan(opened, run), carrying)
 
 
-async def _begin(opened: Session, plan: Plan, reason: str, *, yes: bool) -> RunDir:
-    from meshguard import app
+async def _begin(opened: Session, plan: Plan, carrying: Carrying) -> RunDir:
+    from meshguard import execution
     from meshguard.cli import render
-    from meshguard.consent import ConsentError, settle
+    from meshguard.consent import settle
 
     print(render.plan_text(plan))
     settle(plan)
+    await _agree(opened, plan, carrying)
+    return await execution.begin(opened, plan, carrying.terms())
+
+
+async def _resume(target: Target, run: str, carrying: Carrying) -> RunDir | None:
+    """Take the run up; None when it is finished."""
+    from meshguard import app, execution
+    from meshguard.cli import render
+
+    async with app.session(target) as opened:
+        rest = await execution.remainder(opened, run)
+        print(render.remainder_text(rest))
+        if rest.finished:
+            return None
+        await _agree(opened, rest.record.plan, carrying)
+        return await execution.resume(opened, run, carrying.terms())
+
+
+async def _agree(opened: Session, plan: Plan, carrying: Carrying) -> None:
+    """Return when the person may carry the plan out, and has said so. Raises ConsentError."""
+    from meshguard import app
+    from meshguard.consent import ConsentError
+
     lacking = await app.missing_rights(opened, plan)
     if lacking:
         raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
-    if not yes:
+    if not carrying.yes:
         await asyncio.to_thread(ask, plan.context)
-    return await app.begin(opened, plan, reason)
 
 
 def ask(context: str) -> None:
@@ -204,7 +234,7 @@ def _execute(folder: RunDir, where: Where, target: Target) -> int:
     from meshguard.model.plan import Direction
 
     plan = folder.read_plan()
-    print(f"\nrun {folder.run} opened; journal: {folder.journal}", file=sys.stderr)
+    print(f"\nrun {folder.run}; journal: {folder.journal}", file=sys.stderr)
     extravars = {"context": plan.context, "meshguard": settings_of(target, where.config)}
     code = runner.execute(folder, plan.direction, extravars)
     if plan.direction is Direction.EXIT:

@@ -28,6 +28,7 @@ for command in (
     act.exit_,
     act.realign,
     act.restore,
+    act.resume,
     history.runs,
     rehearsal.rehearsal,
     see.verify,

@@ -8,6 +8,7 @@ import sys
 import click
 
 from meshguard.cli import act, options
+from meshguard.cli.carrying import reason, yes
 from meshguard.cli.options import Where
 
 
@@ -20,8 +21,8 @@ def rehearsal() -> None:
 @options.where
 @click.option("--for", "length", default="8h", show_default=True, help="How long: 30m, 8h, 7d.")
 @click.option("--owner", default="", help="Who answers for it; by default who declares it.")
-@act.reason
-@act.yes
+@reason
+@yes
 def declare(where: Where, length: str, owner: str, reason: str, yes: bool) -> None:
     """Declare the cluster a rehearsal cluster for a while."""
     act.require(where, reason)
@@ -89,8 +90,8 @@ async def _show(where: Where, output: str) -> None:
 
 @rehearsal.command()
 @options.where
-@act.reason
-@act.yes
+@reason
+@yes
 def revoke(where: Where, reason: str, yes: bool) -> None:
     """Take the mark away: from now on no fault is made here."""
     act.require(where, reason)

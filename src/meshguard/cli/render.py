@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from meshguard.journal.state import StepState
 from meshguard.model.findings import Finding
 from meshguard.model.plan import API_VERSION, Action, Plan, Step
+
+if TYPE_CHECKING:
+    from meshguard.execution import Remainder
 
 WIDTH = 100
 _MARKS = {"blocks": "✗ blocks", "warns": "! warns", "tells": "· tells"}
@@ -88,3 +92,18 @@ def _wrapped(first: str, text: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def remainder_text(rest: Remainder) -> str:
+    """Return what a run has done, what it may have begun, and what is left of it."""
+    record = rest.record
+    done, begun = rest.steps(StepState.DONE, StepState.SKIPPED), rest.steps(StepState.INTENDED)
+    left = rest.steps(StepState.PLANNED, StepState.CONFLICT)
+    out = [
+        f"Run {record.run}: {record.plan.direction.value} of {', '.join(record.plan.namespaces)}, begun by"
+        f" {record.person} at {record.started}: {record.reason}",
+        f"Done: {len(done)} of {len(record.plan.steps)} steps; phases over: {', '.join(record.phases) or 'none'}",
+    ]
+    out += _listed("May have been done; each is compared with its object", [step.sentence for step in begun])
+    out += _listed("Left to do", [step.sentence for step in left])
+    return "\n".join(out)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshguard import app, config, guarded
+from meshguard import app, config, execution, guarded
 from meshguard.cluster.errors import ConfigError as ClusterConfigError
 from meshguard.consent import ConsentError, consents_from, settle
 from meshguard.engine.outcome import Outcome, refused
 from meshguard.hypotheses.load import HypothesisError
 from meshguard.journal.errors import JournalError
+from meshguard.model.durations import seconds_of
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.scopes import asked_from
 from meshguard.plan.build import PlanError
@@ -74,18 +75,23 @@ class SnapshotRequest:
     to_revision: str = ""
     gate: str = ""
     """A hypothesis that guards the plan of an exit: a file, or the name of one of ours."""
+    deadline: str = ""
+    """How long the run may take, as `--deadline` writes it."""
+    take_over: bool = False
 
 
 def open_run(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
-    """Plan and open a run, or take the one that is open already; with `check` only plan.
+    """Plan and open a run, or go on with one; with `check` only plan.
 
+    A run that is named is open already, or, with a consent, is taken up first: from this machine or from the mirror.
     Raises DoorError with one sentence.
     """
     answer = {"context": request.context, "settings": dict(request.settings), "run": request.run}
-    if request.run:
+    if request.run and (check or not request.confirm):
         return {**answer, "changed": False, "sentence": f"run {request.run} is open"}
+    work = _resume(request) if request.run else _open(request, check=check)
     try:
-        return {**answer, **asyncio.run(_open(request, check=check))}
+        return {**answer, **asyncio.run(work)}
     except EXPECTED as error:
         raise _door_error(error) from error
 
@@ -100,13 +106,31 @@ async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
             raise ConsentError(f"rights are missing: {'; '.join(lacking)}")
         if check:
             return {"plan": plan.document(), "changed": False, "sentence": f"{len(plan.writes)} writes planned"}
-        identity = await opened.cluster.identity()
-        if request.confirm != identity.context:
-            raise ConsentError(f"nothing was changed: give confirm={identity.context} to consent to the plan")
-        if not request.reason:
-            raise ConsentError("nothing was changed: give a reason")
-        folder = await app.begin(opened, plan, request.reason)
+        await _require_consent(opened, request)
+        folder = await execution.begin(opened, plan, _terms(request))
     return {"run": folder.run, "changed": True, "sentence": f"run {folder.run} opened"}
+
+
+async def _resume(request: SnapshotRequest) -> dict[str, Any]:
+    async with app.session(_target(request.context, request.settings)) as opened:
+        await _require_consent(opened, request)
+        folder = await execution.resume(opened, request.run, _terms(request))
+    return {"run": folder.run, "changed": True, "sentence": f"run {folder.run} is taken up again"}
+
+
+async def _require_consent(opened: app.Session, request: SnapshotRequest) -> None:
+    identity = await opened.cluster.identity()
+    if request.confirm != identity.context:
+        raise ConsentError(f"nothing was changed: give confirm={identity.context} to consent to the plan")
+    if not request.reason:
+        raise ConsentError("nothing was changed: give a reason")
+
+
+def _terms(request: SnapshotRequest) -> execution.Terms:
+    try:
+        return execution.Terms(request.reason, seconds_of(request.deadline), request.take_over)
+    except ValueError as error:
+        raise ConsentError(f"nothing was changed: {error}") from error
 
 
 async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
@@ -141,7 +165,7 @@ def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str,
 
 
 async def _preview(target: app.Target, run: str, plan: Plan | None, phase: str) -> dict[str, Any]:
-    planned = plan or app.plan_of(target, run)
+    planned = plan or execution.plan_of(target, run)
     async with app.session(target) as opened:
         diffs = await app.preview_phase(opened, planned, phase)
     return {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from meshguard.engine.brakes import Brakes
 from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Cause, Outcome, Result, refused
 from meshguard.engine.perform import Effect, perform
@@ -15,9 +17,11 @@ from meshguard.engine.start import room_for
 from meshguard.engine.stop import StopSignal
 from meshguard.engine.wait import Waited, await_until
 from meshguard.journal import events as ev
-from meshguard.journal.errors import JournalError
+from meshguard.journal.errors import JournalError, LeaseLost
 from meshguard.journal.journal import Journal
-from meshguard.journal.records import Records, RecordStatus, RunRecord, record_of
+from meshguard.journal.lease import Hold, NoHold
+from meshguard.journal.mirror import Records
+from meshguard.journal.records import RecordStatus, RunRecord, record_of
 from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, Tally
 from meshguard.model.codes import CODES
@@ -63,11 +67,13 @@ class Executor:
         records: Records,
         limits: Limits | None = None,
         stop: StopSignal | None = None,
+        hold: Hold | None = None,
     ) -> None:
         self._cluster, self._judge, self._clock = cluster, judge, clock
         self._journal, self._records = journal, records
-        self._limits, self._stop = limits or Limits(), stop or StopSignal()
+        self._limits, self._hold = limits or Limits(), hold or NoHold()
         self._scribe, self._tally = Scribe(journal), Tally(journal)
+        self._brakes = Brakes(stop or StopSignal(), self._hold, clock, self._tally)
 
     async def run_phase(self, plan: Plan, name: str) -> Outcome:
         """Execute one phase of the run's plan, or the rest of it.
@@ -85,19 +91,33 @@ class Executor:
         self._journal.reserve(room_for([phase]))
         await self._scribe.record(ev.PhaseStarted(name))
         try:
-            outcome = await self._execute(plan, phase)
+            outcome = await self._mirrored(plan, await self._attempt(plan, phase))
+        except LeaseLost as lost:
+            return await self._taken_over(name, phase.title, lost)
+        await self._scribe.record(_ending(name, outcome))
+        if not outcome.goes_on and outcome.cause is not Cause.UNREACHABLE:
+            await self._last_words(plan, RecordStatus.OPEN)
+        return outcome
+
+    async def _attempt(self, plan: Plan, phase: Phase) -> Outcome:
+        try:
+            return await self._execute(plan, phase)
         except _Halt as halt:
-            outcome = halt.outcome
+            return halt.outcome
         except ClusterError as error:
-            outcome = refused(error, phase.title)
+            return refused(error, phase.title)
         except JournalError:
             raise
         except Exception as error:
             sentence = f"{phase.title}: {type(error).__name__}: {error}"
-            await self._scribe.record(ev.Failed(name, Result.FAILED, sentence, Cause.DEFECT))
+            await self._scribe.record(ev.Failed(phase.name, Result.FAILED, sentence, Cause.DEFECT))
             raise
-        outcome = await self._mirrored(plan, outcome)
-        await self._scribe.record(_ending(name, outcome))
+
+    async def _taken_over(self, phase: str, doing: str, lost: LeaseLost) -> Outcome:
+        """Write down that somebody else goes on from here; the record in the cluster is theirs now."""
+        sentence = f"{doing}: nothing further was begun, because {lost}"
+        outcome = Outcome(Result.STOPPED, sentence, cause=Cause.TAKEN_OVER)
+        await self._scribe.record(ev.LeaseLost(str(lost)), _ending(phase, outcome))
         return outcome
 
     async def finish(self, plan: Plan) -> Outcome:
@@ -107,20 +127,28 @@ class Executor:
         """
         self._require(plan)
         state = self._tally.state
-        unfinished = [phase.name for phase in plan.phases if phase.name not in state.phases]
-        if unfinished:
+        if unfinished := [phase.name for phase in plan.phases if phase.name not in state.phases]:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
         try:
+            await self._hold.renew(self._journal.head)
             await self._settle_undone_run(plan, state)
             status = RecordStatus.OPEN if plan.direction.holds else RecordStatus.CLOSED
             await self._records.put(self._record(plan, status))
+        except LeaseLost as lost:
+            return await self._taken_over("", "all phases are over", lost)
         except ClusterError as error:
             outcome = refused(error, "all phases are over, but the record in the cluster could not be closed")
             await self._scribe.record(_ending("", outcome))
             return outcome
         outcome = _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
         await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
+        await self._last_words(plan, status)
         return outcome
+
+    async def _last_words(self, plan: Plan, status: RecordStatus) -> None:
+        """Let the mirror have the end of the journal too, for those who watch; all that counts it has already."""
+        with suppress(ClusterError):
+            await self._records.put(self._record(plan, status))
 
     def _require(self, plan: Plan) -> None:
         opened = self._tally.state.opened
@@ -128,7 +156,7 @@ class Executor:
             raise JournalError(f"the run {opened.run} was opened for another plan")
 
     def _record(self, plan: Plan, status: RecordStatus = RecordStatus.OPEN) -> RunRecord:
-        return record_of(plan, self._tally.state, self._journal.head, status)
+        return record_of(plan, self._tally.state, self._journal.entries, status)
 
     async def _execute(self, plan: Plan, phase: Phase) -> Outcome:
         identity = await self._cluster.identity()
@@ -145,9 +173,11 @@ class Executor:
         return state.waves.get(phase.name, 0) > index and all(state.state_of(s.id).settled for s in wave.steps)
 
     async def _wave(self, plan: Plan, phase: Phase, index: int, wave: Wave) -> None:
-        self._heed_stop(phase)
+        if self._brakes.drawn:
+            raise _Halt(self._brakes.outcome(phase.title))
         state = self._tally.state
         pending = [step for step in wave.steps if not state.state_of(step.id).settled]
+        await self._hold.renew(self._journal.head)
         if pending:
             await self._records.put(self._record(plan).starting(step.id for step in pending))
         await self._scribe.record(ev.WaveStarted(phase.name, index))
@@ -170,7 +200,7 @@ class Executor:
         async def write(planned: Step) -> Effect | None:
             step = planned.for_run(run)
             async with slots:
-                if failed.is_set():
+                if failed.is_set() or self._hold.lost:
                     return None
                 try:
                     await self._scribe.record(ev.Intent(step))
@@ -181,14 +211,17 @@ class Executor:
             await self._scribe.record(effect)
             return effect
 
-        return [effect for effect in await _all(write(step) for step in steps) if effect is not None]
+        effects = await _all(write(step) for step in steps)
+        self._brakes.require_hold()
+        return [effect for effect in effects if effect is not None]
 
     async def _see(self, phase: Phase, index: int, awaits: tuple[Await, ...]) -> None:
         ids = [f"{phase.name}/{index}/{number}" for number in range(len(awaits))]
         waits = await _all(self._wait(await_id, awaited) for await_id, awaited in zip(ids, awaits, strict=True))
         unmet = [(awaited, w) for awaited, w in zip(awaits, waits, strict=True) if not w.verdict.holds]
         if any(waited.interrupted for _, waited in unmet):
-            raise _stopped(phase)
+            unseen = tuple(f"not seen yet: {awaited.sentence}" for awaited, _ in unmet)
+            raise _Halt(self._brakes.outcome(phase.title, unseen))
         if unmet:
             named = "; ".join(f"{awaited.sentence} (waited {waited.seconds:.0f} s)" for awaited, waited in unmet)
             missing = tuple(name for _, waited in unmet for name in waited.verdict.missing)
@@ -206,24 +239,22 @@ class Executor:
             deadline_s=awaited.deadline_s,
             poll_s=self._limits.poll_s,
             changed=changed,
-            interrupted=lambda: self._stop.requested,
+            interrupted=lambda: self._brakes.drawn,
         )
         if waited.verdict.holds:
             await self._scribe.record(ev.Seen(await_id, round(waited.seconds, 3)))
         return waited
 
-    def _heed_stop(self, phase: Phase) -> None:
-        if self._stop.requested:
-            raise _stopped(phase)
-
     async def _mirrored(self, plan: Plan, outcome: Outcome) -> Outcome:
         """Bring the record in the cluster up to date; a phase whose record is behind is not done.
 
-        It was up to date when the wave began, so an API server that is gone anyway is not asked again.
+        It was up to date when the wave began, so an API server that is gone anyway is not asked again; and whoever
+        has taken the cluster over writes the record from then on.
         """
-        if outcome.cause is Cause.UNREACHABLE:
+        if outcome.cause in (Cause.UNREACHABLE, Cause.TAKEN_OVER):
             return outcome
         try:
+            await self._hold.renew(self._journal.head)
             await self._records.put(self._record(plan))
         except ClusterError as error:
             behind = refused(error, "the record in the cluster could not be brought up to date")
@@ -249,10 +280,6 @@ def _left_by_plan(plan: Plan) -> tuple[Finding, ...]:
     return tuple(finding for finding in plan.findings if finding.code.id == _CHANGED_SINCE.id)
 
 
-def _stopped(phase: Phase) -> _Halt:
-    return _Halt(Outcome(Result.STOPPED, f"{phase.title}: stopped at a safe point, as asked"))
-
-
 def _of_the_rest(awaited: Await, left: Collection[str]) -> Await:
     """The condition without objects that were left alone: they are not as they were, and that is said already."""
     if awaited.check is not Check.IDENTICAL:
@@ -275,7 +302,7 @@ def _ending(phase: str, outcome: Outcome) -> ev.Event:
     if outcome.goes_on:
         return ev.PhaseFinished(phase, outcome.result)
     if outcome.result in (Result.STOPPED, Result.PARTIAL):
-        return ev.Stopped(phase, outcome.result, outcome.sentence)
+        return ev.Stopped(phase, outcome.result, outcome.sentence, ev.shortened(outcome.missing))
     return ev.Failed(phase, outcome.result, outcome.sentence, outcome.cause, ev.shortened(outcome.missing))
 
 

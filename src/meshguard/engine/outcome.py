@@ -14,7 +14,7 @@ class Result(StrEnum):
 
     DONE = "done"
     PARTIAL = "partial"
-    """Something was left alone because somebody else had changed it."""
+    """Something was left alone because somebody else had changed it, or because time was up."""
     VERIFICATION_FAILED = "verification-failed"
     """A condition was not seen within its deadline."""
     STOPPED = "stopped"
@@ -32,6 +32,8 @@ class Cause(StrEnum):
     REJECTED = "rejected"
     ORDER = "order"
     """The phase was asked for before those that make it safe."""
+    TAKEN_OVER = "taken-over"
+    """Another run, or this one on another machine, has taken the cluster over."""
     DEFECT = "defect"
     """An error that meshguard did not foresee."""
 

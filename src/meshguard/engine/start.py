@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshguard.engine.stop import StopSignal
 from meshguard.journal import rundir
+from meshguard.journal.adopt import TakenUp
 from meshguard.journal.errors import JournalError
-from meshguard.journal.events import PhaseShape, RunOpened, RunResumed
+from meshguard.journal.events import LeaseLost, LeaseTaken, PhaseShape, RunOpened, RunResumed
 from meshguard.journal.journal import Journal
-from meshguard.journal.records import Records, RecordStatus, record_of
+from meshguard.journal.lease import Hold, Holding, NoHold
+from meshguard.journal.mirror import Records
+from meshguard.journal.records import RecordStatus, RunRecord, record_of
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import state_of
 from meshguard.model.plan import Phase, Plan
@@ -34,38 +37,72 @@ class Opening:
     person: str
     reason: str
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float = 0.0
+    """How long the run may take; 0 for as long as its waits allow."""
+    take_over: bool = False
+    """Take the cluster from a run that is at work on it."""
 
 
-async def open_run(plan: Plan, opening: Opening, runs: Path, records: Records, clock: Clock) -> RunDir:
-    """Make the run's folder, its journal with room for all entries, and its record in the cluster.
+async def open_run(
+    plan: Plan,
+    opening: Opening,
+    runs: Path,
+    records: Records,
+    clock: Clock,
+    hold_of: Callable[[RunDir], Hold] = lambda _: NoHold(),
+) -> RunDir:
+    """Claim the cluster; make the run's folder, its journal with room for all entries, and its record in the cluster.
 
-    Raises JournalError (unwritable, full) or ClusterError (the record); nothing is left behind on this machine then.
+    Raises LeaseHeld, JournalError (unwritable, full) or ClusterError (the record); nothing is left behind on this
+    machine then.
     """
     folder = rundir.create(runs, plan, clock)
+    hold = hold_of(folder)
     try:
         with Journal.create(folder.journal, clock) as journal:
             opened = _opened(plan, opening, folder.run)
             journal.reserve(room_for(plan.phases))
-            journal.append([opened])
-            await records.put(record_of(plan, state_of(journal.entries), journal.head))
+            before = await hold.acquire(take_over=opening.take_over)
+            journal.append([opened, *_taken(before)])
+            await hold.renew(journal.head)
+            await records.put(record_of(plan, state_of(journal.entries), journal.entries))
     except (JournalError, ClusterError):
         shutil.rmtree(folder.path)
+        await hold.release()
         raise
     return folder
 
 
-async def resume_run(folder: RunDir, person: str, reason: str, records: Records, clock: Clock) -> None:
-    """Write down who takes the run up again, and forget an earlier wish to stop.
-
-    Raises JournalInUse while another process executes the run, JournalError when it was restored meanwhile (going on
-    would take the scope out again), RecordError or ClusterError when its record cannot be read.
-    """
-    record = await records.load(folder.run)
+def require_resumable(record: RunRecord | None) -> None:
+    """Raise JournalError when the run was restored meanwhile: going on would take the scope out again."""
     if record is not None and record.status in (RecordStatus.PARTIAL, RecordStatus.RESTORED):
-        raise JournalError(f"the run {folder.run} was restored meanwhile; begin a new one instead of resuming it")
+        raise JournalError(f"the run {record.run} was restored meanwhile; begin a new one instead of resuming it")
+
+
+async def resume_run(
+    taken_up: TakenUp, opening: Opening, clock: Clock, hold: Hold, before: Holding, loss: str = ""
+) -> None:
+    """Write down who takes the run up again and from whom, and forget an earlier wish to stop.
+
+    `before` is what the claim on the cluster replaced; `loss` says who had taken the cluster from the run, where it
+    could not write that down itself. Raises JournalInUse while another process executes the run, LeaseLost or
+    ClusterError.
+    """
+    folder = taken_up.folder
     with Journal.open(folder.journal, clock) as journal:
-        journal.append([RunResumed(person, reason)])
+        journal.append(
+            [
+                *([LeaseLost(loss)] if loss else []),
+                RunResumed(opening.person, opening.reason, taken_up.from_mirror, taken_up.lost, opening.deadline_s),
+                *_taken(before),
+            ]
+        )
         StopSignal(folder.stop).clear()
+        await hold.renew(journal.head)
+
+
+def _taken(before: Holding) -> list[LeaseTaken]:
+    return [LeaseTaken(before.holder, before.run, before.expired)] if before.by_another else []
 
 
 def room_for(phases: Iterable[Phase]) -> int:
@@ -92,4 +129,5 @@ def _opened(plan: Plan, opening: Opening, run: str) -> RunOpened:
         phases=tuple(PhaseShape(p.name, p.title, len(p.waves), len(p.steps)) for p in plan.phases),
         of_run=plan.of_run,
         fingerprints=opening.fingerprints,
+        deadline_s=opening.deadline_s,
     )

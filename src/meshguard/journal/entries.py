@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshguard.journal.errors import JournalError
@@ -28,6 +28,15 @@ class Head:
     seq: int = 0
     hash: str = GENESIS
 
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Read back what `str` makes. Raises ValueError."""
+        seq, _, digest = text.partition(" ")
+        return cls(int(seq), digest)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -38,6 +47,8 @@ class Entry:
     event: Event
     prev: str
     hash: str
+    line: bytes = field(default=b"", repr=False)
+    """As it stands in the file, its newline included."""
 
     @property
     def head(self) -> Head:
@@ -45,11 +56,11 @@ class Entry:
         return Head(self.seq, self.hash)
 
 
-def compose(event: Event, at: str, head: Head) -> tuple[Entry, bytes]:
-    """Make the entry that continues the chain, and its line."""
+def compose(event: Event, at: str, head: Head) -> Entry:
+    """Make the entry that continues the chain."""
     body = {"seq": head.seq + 1, "at": at, "event": event.name, **event.payload(), "prev": head.hash}
     digest = _digest(body)
-    return Entry(head.seq + 1, at, event, head.hash, digest), _canonical({**body, "hash": digest}) + b"\n"
+    return Entry(head.seq + 1, at, event, head.hash, digest, _canonical({**body, "hash": digest}) + b"\n")
 
 
 def parse(line: bytes, head: Head) -> Entry:
@@ -65,7 +76,22 @@ def parse(line: bytes, head: Head) -> Entry:
     if (body.get("seq"), body.get("prev"), _digest(body)) != (number, head.hash, claimed):
         raise JournalError(f"entry {number} does not continue the chain of hashes; the journal was changed afterwards")
     payload = {key: value for key, value in body.items() if key not in _OWN_KEYS}
-    return Entry(number, body["at"], event_from(body["event"], payload), head.hash, claimed)
+    return Entry(number, body["at"], event_from(body["event"], payload), head.hash, claimed, line)
+
+
+def read(data: bytes) -> tuple[tuple[Entry, ...], bytes]:
+    """Read and verify what a journal holds: its entries, and the torn tail. Raises JournalError."""
+    lines, tail = split(data)
+    return chained(lines, Head()), tail
+
+
+def chained(lines: Iterable[bytes], head: Head) -> tuple[Entry, ...]:
+    """Read complete lines that must continue the chain. Raises JournalError when one does not."""
+    entries = []
+    for line in lines:
+        entries.append(parse(line, head))
+        head = entries[-1].head
+    return tuple(entries)
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:

@@ -11,5 +11,13 @@ class JournalInUse(JournalError):
     """Another process is executing this run at this moment."""
 
 
+class LeaseHeld(JournalError):
+    """Another run is at work on the cluster."""
+
+
+class LeaseLost(JournalError):
+    """Another run, or this one on another machine, has taken the cluster over."""
+
+
 class RecordError(JournalError):
     """The mirror of a run in the cluster cannot be read."""

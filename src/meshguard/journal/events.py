@@ -58,6 +58,8 @@ class RunOpened(Event):
     of_run: str = ""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """For each object concerned a digest of what it was before."""
+    deadline_s: float = 0.0
+    """How long the run may take, in seconds; 0 for as long as its waits allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,30 @@ class RunResumed(Event):
     name: ClassVar[str] = "run-resumed"
     person: str
     reason: str
+    from_mirror: bool = False
+    """This machine had no journal of the run, or an older one, and took the mirror's."""
+    lost: int = 0
+    """Entries that the cluster has heard of and nobody has any more; their steps are compared with the objects."""
+    deadline_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTaken(Event):
+    """The cluster was taken from another holder, or from this run's own on another machine."""
+
+    name: ClassVar[str] = "lease-taken"
+    holder: str
+    run: str
+    expired: bool
+    """It had not been renewed; otherwise a person insisted (`--take-over`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost(Event):
+    """Somebody has taken the cluster from this run; nothing was begun from then on."""
+
+    name: ClassVar[str] = "lease-lost"
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +199,13 @@ class Failed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Stopped(Event):
-    """The run stands still at a safe point, because a person asked for it or because of a conflict."""
+    """The run stands still at a safe point: somebody asked, time is up, or somebody else has changed an object."""
 
     name: ClassVar[str] = "stopped"
     phase: str
     outcome: str
     sentence: str
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +222,8 @@ _EVENTS: dict[str, type[Event]] = {
     for event in (
         RunOpened,
         RunResumed,
+        LeaseTaken,
+        LeaseLost,
         PhaseStarted,
         WaveStarted,
         Intent,

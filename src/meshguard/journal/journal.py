@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from meshguard.journal.entries import Entry, Head, compose, parse, split
+from meshguard.journal.entries import Entry, Head, chained, compose, read, split
 from meshguard.journal.errors import JournalError, JournalInUse
 from meshguard.journal.events import Event
 from meshguard.journal.space import reserve
@@ -94,13 +94,11 @@ class Journal:
         """Write events and return when they are on the disk. Raises JournalError when they may not be."""
         if self._failed:
             raise JournalError(self._failed)
-        head, added, lines = self.head, [], []
+        head, added = self.head, []
         for event in events:
-            entry, line = compose(event, self._clock.wall(), head)
-            head = entry.head
-            added.append(entry)
-            lines.append(line)
-        data = b"".join(lines)
+            added.append(compose(event, self._clock.wall(), head))
+            head = added[-1].head
+        data = b"".join(entry.line for entry in added)
         try:
             self._cut_torn_tail()
             _write_all(self._fd, data)
@@ -141,6 +139,20 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     return tuple(_verified(path, data)[0])
 
 
+def write_entries(path: Path, entries: Sequence[Entry]) -> None:
+    """Make the file hold exactly these entries, durably and at once. Raises JournalError when it cannot be written."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        with ExitStack() as fds:
+            fd = _opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, fds)
+            _write_all(fd, b"".join(entry.line for entry in entries))
+            os.fsync(fd)
+        fresh.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise JournalError(f"cannot write the journal {path}: {error.strerror}") from error
+
+
 def in_use(path: Path) -> bool:
     """Tell whether a process is executing the run at this moment. Raises JournalError when it cannot be read."""
     with ExitStack() as fds:
@@ -168,11 +180,14 @@ class Follower:
         except OSError as error:
             raise JournalError(f"cannot read the journal {self._path}: {error.strerror}") from error
         complete = data[: data.rfind(b"\n") + 1]
-        entries = _chained(self._path, split(complete)[0], self._head)
+        try:
+            entries = chained(split(complete)[0], self._head)
+        except JournalError as error:
+            raise JournalError(f"{self._path}: {error}") from error
         self._offset += len(complete)
         if entries:
             self._head = entries[-1].head
-        return tuple(entries)
+        return entries
 
 
 def sync_folder(folder: Path) -> None:
@@ -187,22 +202,10 @@ def sync_folder(folder: Path) -> None:
 def _verified(path: Path, data: bytes) -> tuple[list[Entry], int, bytes]:
     """Return entries, the length of their lines in bytes, and the torn tail."""
     try:
-        lines, tail = split(data)
+        entries, tail = read(data)
     except JournalError as error:
         raise JournalError(f"{path}: {error}") from error
-    return _chained(path, lines, Head()), len(data) - len(tail), tail
-
-
-def _chained(path: Path, lines: Sequence[bytes], head: Head) -> list[Entry]:
-    entries = []
-    for line in lines:
-        try:
-            entry = parse(line, head)
-        except JournalError as error:
-            raise JournalError(f"{path}: {error}") from error
-        entries.append(entry)
-        head = entry.head
-    return entries
+    return list(entries), len(data) - len(tail), tail
 
 
 def _opened(path: Path, flags: int, fds: ExitStack) -> int:

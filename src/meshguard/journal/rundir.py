@@ -43,9 +43,23 @@ class RunDir:
         return self.path / "plan.json"
 
     @property
+    def holder(self) -> Path:
+        """Tells this copy of the run from one on another machine, in the cluster's Lease."""
+        return self.path / "holder"
+
+    @property
     def stop(self) -> Path:
         """Exists while a person wants the run to stand still at the next safe point."""
         return self.path / "stop"
+
+    def token(self) -> str:
+        """Read what `holder` holds; "" where there is no folder. Raises JournalError."""
+        try:
+            return self.holder.read_text()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise JournalError(f"cannot read {self.holder}: {error.strerror}") from error
 
     def read_plan(self) -> Plan:
         """Read the plan back. Raises JournalError when it is missing, truncated or changed."""
@@ -80,11 +94,30 @@ def create(runs: Path, plan: Plan, clock: Clock) -> RunDir:
     try:
         _make_folders(runs)
         made = RunDir(_new_folder(runs, clock))
-        _write_durably(made.plan, json.dumps(plan.document(), indent=1).encode())
-        sync_folder(runs)
+        _fill(made, plan, new_token())
     except OSError as error:
         raise JournalError(f"cannot write the run's folder below {runs}: {error.strerror}") from error
     return made
+
+
+def new_token() -> str:
+    """Return what tells one copy of a run from another."""
+    return secrets.token_hex(4)
+
+
+def write_folder(folder: RunDir, plan: Plan, token: str) -> None:
+    """Make the folder of a run that another machine has begun. Raises JournalError as `create` does."""
+    try:
+        _make_folders(folder.path)
+        _fill(folder, plan, token)
+    except OSError as error:
+        raise JournalError(f"cannot write the run's folder {folder.path}: {error.strerror}") from error
+
+
+def _fill(folder: RunDir, plan: Plan, token: str) -> None:
+    _write_durably(folder.plan, json.dumps(plan.document(), indent=1).encode())
+    _write_durably(folder.holder, token.encode())
+    sync_folder(folder.path.parent)
 
 
 def find(runs: Path, run: str) -> RunDir:

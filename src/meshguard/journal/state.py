@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from meshguard.journal import events as ev
@@ -70,6 +71,8 @@ class RunState:
     """For each phase the highest wave that was started, counted from 0."""
     phase: str = ""
     """The phase that was started last."""
+    deadline_at: str = ""
+    """When the run is to stand still whatever it has done, RFC 3339; "" for never."""
     ending: ev.Failed | ev.Stopped | ev.RunFinished | None = None
     """Why the run does not go on by itself; None while it does, or when it was killed."""
 
@@ -90,7 +93,7 @@ def state_of(entries: Iterable[Entry]) -> RunState:
     first = next(rest, None)
     if first is None or not isinstance(first.event, ev.RunOpened):
         raise JournalError("the journal does not begin with the opening of a run")
-    state = RunState(first.event, first.at, first.at)
+    state = RunState(first.event, first.at, first.at, deadline_at=_later(first.at, first.event.deadline_s))
     add(state, rest)
     return state
 
@@ -145,10 +148,18 @@ def _take(state: RunState, entry: Entry) -> None:
             state.awaits[await_id] = replace(state.awaits[await_id], seen_at=entry.at, after_s=after_s)
         case ev.PhaseFinished(phase, outcome):
             state.phases[phase] = outcome
-        case ev.RunResumed():
-            state.ending = None
+        case ev.RunResumed(deadline_s=deadline_s):
+            state.ending, state.deadline_at = None, _later(entry.at, deadline_s)
         case ev.Failed() | ev.Stopped() | ev.RunFinished() as ending:
             state.ending = ending
+
+
+def _later(at: str, seconds: float) -> str:
+    """The time of day so many seconds after another, in the form of the Clock port; "" for 0 seconds."""
+    if not seconds:
+        return ""
+    moment = datetime.fromisoformat(at) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _end(state: RunState, step_id: str, new: StepState, at: str, note: str = "", uid: str = "") -> None:

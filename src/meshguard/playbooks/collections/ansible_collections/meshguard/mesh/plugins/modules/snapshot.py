@@ -8,7 +8,8 @@ short_description: Plan a break-glass or its way back, and open the run
 description: Reads the cluster, plans, checks consents and rights, and opens the run. In check mode it only plans.
 options:
   direction: {description: Which way., type: str, choices: [exit, restore, realign], required: true}
-  run: {description: A run that is open already., type: str, default: ""}
+  run: {description: "A run that is open already; with `reason` and `confirm` it is taken up first.", type: str,
+        default: ""}
   context: {description: Context of the kubeconfig., type: str, default: ""}
   namespaces: {description: The namespaces that leave., type: list, elements: str, default: []}
   scope: {description: "What narrows the namespaces down or adds to them, as the options of `exit` write it.",
@@ -20,6 +21,8 @@ options:
            default: []}
   reason: {description: Why., type: str, default: ""}
   confirm: {description: "The context's name, as consent to the plan.", type: str, default: ""}
+  deadline: {description: "How long the run may take, like 10m; then it stops at a safe point.", type: str, default: ""}
+  take_over: {description: Take the cluster from a run that is at work on it., type: bool, default: false}
   settings: {description: "kubeconfig, config, as_user, as_groups.", type: dict, default: {}}
 author: the meshguard developers
 """

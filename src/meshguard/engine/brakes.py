@@ -1,0 +1,52 @@
+"""What makes a run stand still: a person's wish, its own deadline, or the loss of its claim on the cluster.
+
+Heeded between waves and while waiting, never within a write; so the run stands at a safe point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meshguard.engine.outcome import Outcome, Result
+from meshguard.engine.stop import StopSignal
+from meshguard.journal.errors import LeaseLost
+from meshguard.journal.lease import Hold
+from meshguard.journal.state import RunState, Tally
+from meshguard.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Brakes:
+    """Everything that may stop one run."""
+
+    stop: StopSignal
+    hold: Hold
+    clock: Clock
+    tally: Tally
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the run must stand still now."""
+        return bool(self.hold.lost) or self.stop.requested or self._late(self.tally.state)
+
+    def require_hold(self) -> None:
+        """Raise LeaseLost when the cluster was taken over."""
+        if self.hold.lost:
+            raise LeaseLost(self.hold.lost)
+
+    def outcome(self, doing: str, missing: tuple[str, ...] = ()) -> Outcome:
+        """Say why the run stands still, and how far it came. Raises LeaseLost when the cluster was taken over."""
+        self.require_hold()
+        if not self._late(self.tally.state):
+            return Outcome(Result.STOPPED, f"{doing}: stopped at a safe point, as asked", missing=missing)
+        state, shapes = self.tally.state, self.tally.state.opened.phases
+        steps = f"{sum(mark.state.settled for mark in state.steps.values())} of {sum(s.steps for s in shapes)} steps"
+        sentence = (
+            f"{doing}: stopped at a safe point, because the run's deadline has passed;"
+            f" {steps} are done, {len(state.phases)} of {len(shapes)} phases are over"
+        )
+        return Outcome(Result.PARTIAL, sentence, missing=missing)
+
+    def _late(self, state: RunState) -> bool:
+        """Times of day in one form compare as text."""
+        return bool(state.deadline_at) and self.clock.wall() >= state.deadline_at
