@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from meshguard.clock import WallClock
 from meshguard.config import Config
 from meshguard.engine.preview import ObjectDiff, preview
-from meshguard.journal.mirror import with_open_runs
+from meshguard.journal import mirror
+from meshguard.journal.local import NOT_MIRRORED, is_local, local_records
+from meshguard.journal.mirror import still_open, with_open_runs
 from meshguard.journal.rundir import runs_folder
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
@@ -26,10 +28,12 @@ from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.istio_sidecar.sharing import SHARED_KINDS
 from meshguard.mesh.protocol import Caps, Consents, LeaveRequest, Mesh, Order, RealignRequest, Settings, WorkloadStatus
+from meshguard.model.codes import CODES
+from meshguard.model.findings import Finding
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Await, Check, Phase, Plan, Wave
-from meshguard.model.rights import OWN_NAMESPACE
+from meshguard.model.rights import OWN_NAMESPACE, Needed, Place
 from meshguard.model.scopes import OBSERVED, Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.model.verdict import Verdict
@@ -107,8 +111,13 @@ class Session:
     prometheus: Prometheus | None = None
 
     async def snapshot(self) -> Snapshot:
-        """Read the cluster and the open runs that are recorded in it. Raises ClusterError."""
-        return await with_told_versions(with_open_runs(await self.cluster.snapshot()), self.tunnels)
+        """Read the cluster and its open runs: those recorded in it, and those that this machine alone knows.
+
+        Raises ClusterError or JournalError.
+        """
+        recorded = with_open_runs(await self.cluster.snapshot())
+        local = still_open(tuple(local_records(self.target.runs, recorded.cluster.uid)))
+        return await with_told_versions(replace(recorded, open_runs=(*recorded.open_runs, *local)), self.tunnels)
 
 
 @asynccontextmanager
@@ -167,7 +176,8 @@ async def make_exit_plan(opened: Session, asked: Asked, consents: Consents) -> P
         leaving = Scope(snapshot, scope.namespaces, scope.selection)
         window = opened.target.config.observed_window
         observed = await observed_calls(leaving, opened.signals, opened.prometheus, window)
-    return plan_exit(snapshot, mesh, LeaveRequest(scope.namespaces, consents, settings, scope.selection, observed))
+    request = LeaveRequest(scope.namespaces, consents, settings, scope.selection, observed)
+    return await with_mirror(opened, plan_exit(snapshot, mesh, request), consents)
 
 
 async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, consents: Consents) -> Plan:
@@ -177,17 +187,35 @@ async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, con
     mesh = mesh_of(snapshot)
     scope = resolve(snapshot, mesh, asked, settings)
     request = RealignRequest(scope.namespaces, to_revision, consents, settings, scope.selection)
-    return plan_realign(snapshot, mesh, request)
+    return await with_mirror(opened, plan_realign(snapshot, mesh, request), consents)
 
 
-async def make_restore_plan(opened: Session, run: str) -> Plan:
+async def make_restore_plan(opened: Session, run: str, consents: Consents) -> Plan:
     """Plan the way back of an open run. Raises UnknownRun, PlanError or ClusterError."""
     snapshot = await opened.snapshot()
     require_scope(snapshot)
     require_records(snapshot)
     known = open_run_named(snapshot, run)
     require_objects(snapshot, known)
-    return plan_restore(snapshot, mesh_of(snapshot), known, opened.target.settings)
+    plan = plan_restore(snapshot, mesh_of(snapshot), known, opened.target.settings)
+    return await with_mirror(opened, plan, consents)
+
+
+async def with_mirror(opened: Session, plan: Plan, consents: Consents) -> Plan:
+    """Return the plan with the finding that its run cannot be mirrored in the cluster, where that is so."""
+    why = await mirror.trouble(opened.cluster, own_rights())
+    if not why:
+        return plan
+    place = Ref("Namespace", "", mirror.NAMESPACE)
+    finding = Finding(CODES[NOT_MIRRORED], place, why, accepted=consents.local_journal_only)
+    return replace(plan, findings=(*plan.findings, finding))
+
+
+def own_rights() -> frozenset[Needed]:
+    """Return the rights that mirror and Lease need."""
+    return frozenset(
+        (verb, right.resource, OWN_NAMESPACE) for right in RIGHTS if right.place is Place.OWN for verb in right.verbs
+    )
 
 
 async def predicted_way_back(opened: Session, plan: Plan) -> Plan:
@@ -220,10 +248,8 @@ def gate_from(file_or_name: str) -> Gate | None:
 
 async def missing_rights(opened: Session, plan: Plan) -> Sequence[str]:
     """Return the rights that this person lacks for the plan. Raises ClusterError."""
-    needed = set(needed_for(plan, RIGHTS))
-    if await opened.cluster.get(Ref("Namespace", "", OWN_NAMESPACE)) is None:
-        needed.add(("create", "namespaces", ""))
-    return await opened.cluster.missing_rights(needed)
+    needed = needed_for(plan, RIGHTS)
+    return await opened.cluster.missing_rights(needed - own_rights() if is_local(plan) else needed)
 
 
 def person(target: Target) -> str:

@@ -17,6 +17,7 @@ _FLAGS = {
     "accept-routing-loss": "routing_loss",
     "accept-unknown-version": "unknown_version",
     "declare-outage": "outage",
+    "local-journal-only": "local_journal_only",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from meshguard import app
 from meshguard.cluster.errors import ConfigError
+from meshguard.journal import mirror
 from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.model.objects import Pod
@@ -62,6 +63,7 @@ async def _cluster_checks(opened: app.Session) -> list[CheckResult]:
     checks: tuple[tuple[str, Callable[[app.Session], Awaitable[CheckResult]]], ...] = (
         ("rights", _rights),
         ("mesh", _mesh),
+        ("mirror", _mirror),
         ("signals", _signals),
     )
     return list(await asyncio.gather(*(_bounded(name, check(opened)) for name, check in checks)))
@@ -85,6 +87,12 @@ async def _rights(opened: app.Session) -> CheckResult:
     if missing:
         return CheckResult("rights", False, f"missing for an exit anywhere: {'; '.join(missing)}", 3)
     return CheckResult("rights", True, f"all {len(wanted)} that an exit may need, in every namespace")
+
+
+async def _mirror(opened: app.Session) -> CheckResult:
+    why = await mirror.trouble(opened.cluster, app.own_rights())
+    detail = f"runs cannot be mirrored in {mirror.NAMESPACE} (--local-journal-only works without): {why}"
+    return CheckResult("mirror", not why, detail if why else f"runs can be mirrored in {mirror.NAMESPACE}", 3)
 
 
 async def _mesh(opened: app.Session) -> CheckResult:

@@ -17,11 +17,12 @@ from meshguard.engine.outcome import Outcome
 from meshguard.engine.start import Opening, open_run, require_resumable, resume_run
 from meshguard.engine.stop import StopSignal
 from meshguard.journal import rundir
-from meshguard.journal.adopt import take_up
+from meshguard.journal.adopt import TakenUp, take_up
 from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import Journal
-from meshguard.journal.lease import ClusterLease
-from meshguard.journal.mirror import ClusterRecords
+from meshguard.journal.lease import ClusterLease, Hold, NoHold
+from meshguard.journal.local import is_local, local_record
+from meshguard.journal.mirror import ClusterRecords, NoRecords, Records
 from meshguard.journal.records import RecordStatus, RunRecord
 from meshguard.journal.rundir import RunDir, new_token
 from meshguard.journal.state import StepState
@@ -51,10 +52,12 @@ async def begin(opened: Session, plan: Plan, terms: Terms) -> RunDir:
     if refused:
         raise EditsRefused(refused)
     opening = _opening(opened, terms, fingerprints_of(plan, await opened.cluster.snapshot()))
-    records = ClusterRecords(opened.cluster)
-    return await open_run(
-        plan, opening, opened.target.runs, records, opened.clock, lambda folder: _hold(opened, folder)
-    )
+    records = _records(opened, plan)
+
+    def hold_of(folder: RunDir) -> Hold:
+        return _hold(opened, folder, plan)
+
+    return await open_run(plan, opening, opened.target.runs, records, opened.clock, hold_of)
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,14 @@ class Remainder:
 
 async def remainder(opened: Session, run: str) -> Remainder:
     """Say what is left of a run. Raises UnknownRun, JournalError for one that must not go on, or ClusterError."""
-    record = await ClusterRecords(opened.cluster).load(run)
+    record = _kept_here(opened, run) or await ClusterRecords(opened.cluster).load(run)
     if record is None:
         raise UnknownRun(f"no run {run!r} is recorded in this cluster")
     identity = await opened.cluster.identity()
     if record.plan.cluster_uid != identity.uid:
         raise JournalError(f"the run {run} is about another cluster than {identity.context}")
     require_resumable(record)
-    undoing = [other for other in await _restores(opened, run) if other.run != run]
+    undoing = [] if is_local(record.plan) else await _restores(opened, run)
     if undoing:
         raise JournalError(f"the run {run} is being restored by {undoing[0].run}; resume that one instead")
     return Remainder(record)
@@ -105,14 +108,14 @@ async def resume(opened: Session, run: str, terms: Terms) -> RunDir:
 
     Raises LeaseHeld while another process or machine is at work on the cluster, UnknownRun, JournalError, ClusterError.
     """
-    folder = RunDir(opened.target.runs / run)
+    folder, kept_here = RunDir(opened.target.runs / run), _kept_here(opened, run)
     token = folder.token() or new_token()
-    hold = _hold(opened, folder, token)
+    hold = _hold(opened, folder, kept_here.plan if kept_here else None, token)
     before = await hold.acquire(take_over=terms.take_over)
     try:
         record = (await remainder(opened, run)).record
         heard = before.head if before.run == run else None
-        taken_up = take_up(opened.target.runs, record, heard, token)
+        taken_up = TakenUp(folder, False, 0) if kept_here else take_up(opened.target.runs, record, heard, token)
         await resume_run(taken_up, _opening(opened, terms), opened.clock, hold, before, record.taken_over)
     except (JournalError, ClusterError, UnknownRun):
         await hold.release()
@@ -128,11 +131,11 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
     folder = rundir.find(target.runs, run)
     plan = folder.read_plan()
     async with session(target, run) as opened:
-        stop, hold = StopSignal(folder.stop), _hold(opened, folder)
+        stop, hold = StopSignal(folder.stop), _hold(opened, folder, plan)
         stop.heed_interrupts()
         with Journal.open(folder.journal, opened.clock) as journal:
             judge = judge_of(opened, await app.config_of(opened))
-            records = ClusterRecords(opened.cluster)
+            records = _records(opened, plan)
             executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop, hold)
             async with hold.kept(lambda: journal.head):
                 outcome = await executor.run_phase(plan, phase)
@@ -153,6 +156,18 @@ def _opening(opened: Session, terms: Terms, fingerprints: Mapping[str, str] | No
     return Opening(person(opened.target), terms.reason, fingerprints or {}, terms.deadline_s, terms.take_over)
 
 
-def _hold(opened: Session, folder: RunDir, token: str = "") -> ClusterLease:
+def _kept_here(opened: Session, run: str) -> RunRecord | None:
+    """The record of a run that only this machine knows; None for one that the cluster knows too."""
+    folder = RunDir(opened.target.runs / run)
+    return local_record(folder) if folder.plan.exists() else None
+
+
+def _records(opened: Session, plan: Plan) -> Records:
+    return NoRecords() if is_local(plan) else ClusterRecords(opened.cluster)
+
+
+def _hold(opened: Session, folder: RunDir, plan: Plan | None, token: str = "") -> Hold:
+    if plan is not None and is_local(plan):
+        return NoHold()
     holder = f"{person(opened.target)} ({token or folder.token()})"
     return ClusterLease(opened.cluster, opened.clock, holder, folder.run)

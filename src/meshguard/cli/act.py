@@ -101,15 +101,16 @@ def _scope_vars(asked: Asked, accept: Sequence[str]) -> dict[str, Any]:
 @click.command()
 @click.argument("run")
 @options.where
+@options.local_journal_only
 @carrying
 @check
-def restore(run: str, where: Where, carrying: Carrying, check: bool) -> None:
+def restore(run: str, where: Where, accept: tuple[str, ...], carrying: Carrying, check: bool) -> None:
     """Bring back what RUN took out, exactly."""
     require(where, carrying.reason)
     target = where.target()
     if check:
-        sys.exit(_check(where, target, "restore", {"of_run": run}))
-    folder = asyncio.run(_begin_restore(target, run, carrying))
+        sys.exit(_check(where, target, "restore", {"of_run": run, "accept": list(accept)}))
+    folder = asyncio.run(_begin_restore(target, run, accept, carrying))
     sys.exit(_execute(folder, where, target))
 
 
@@ -170,11 +171,12 @@ async def _begin_realign(
         return await _begin(opened, plan, carrying)
 
 
-async def _begin_restore(target: Target, run: str, carrying: Carrying) -> RunDir:
+async def _begin_restore(target: Target, run: str, accept: Sequence[str], carrying: Carrying) -> RunDir:
     from meshguard import app
+    from meshguard.consent import consents_from
 
     async with app.session(target) as opened:
-        return await _begin(opened, await app.make_restore_plan(opened, run), carrying)
+        return await _begin(opened, await app.make_restore_plan(opened, run, consents_from(accept)), carrying)
 
 
 async def _begin(opened: Session, plan: Plan, carrying: Carrying) -> RunDir:

@@ -72,6 +72,15 @@ output = click.option(
 )
 
 
+local_journal_only = click.option(
+    "--local-journal-only",
+    "accept",
+    is_flag=True,
+    callback=lambda _, __, given: ("--local-journal-only",) if given else (),
+    help="Only this machine may know of the run, where the cluster cannot mirror it.",
+)
+
+
 def consents(command: F) -> F:
     """Add the consents; the command gets them as `accept`, in the words of the options."""
     names = (
@@ -81,6 +90,7 @@ def consents(command: F) -> F:
         ("--accept-routing-loss", True, "VirtualServices that send requests elsewhere may be missing."),
         ("--accept-unknown-version", True, "Nobody can tell the control plane's version, and that is accepted."),
         ("--declare-outage", True, "No istiod answers, and the outage that the plan names is accepted."),
+        ("--local-journal-only", True, "Only this machine may know of the run, where the cluster cannot mirror it."),
         ("--accept-authz-rule", False, "NS/POLICY#RULE whose change of meaning is acceptable; repeatable."),
         ("--accept-interruption", False, "NS/WORKLOAD or NS/WORKLOAD:PORT that may be interrupted; repeatable."),
     )

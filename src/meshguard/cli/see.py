@@ -150,18 +150,20 @@ async def _plan_realign(
 @plan.command("restore")
 @click.argument("run")
 @options.where
+@options.local_journal_only
 @plan_output
 @out_file
-def plan_restore(run: str, where: Where, output: str, out: Path | None) -> None:
+def plan_restore(run: str, where: Where, accept: tuple[str, ...], output: str, out: Path | None) -> None:
     """Plan the way back of RUN, on the cluster as it is now."""
-    asyncio.run(_plan_restore(where, run, output, out))
+    asyncio.run(_plan_restore(where, run, accept, output, out))
 
 
-async def _plan_restore(where: Where, run: str, output: str, out: Path | None) -> None:
+async def _plan_restore(where: Where, run: str, accept: tuple[str, ...], output: str, out: Path | None) -> None:
     from meshguard import app
+    from meshguard.consent import consents_from
 
     async with app.session(where.target()) as opened:
-        made = await app.make_restore_plan(opened, run)
+        made = await app.make_restore_plan(opened, run, consents_from(accept))
     _present(made, output, out, None)
 
 

@@ -134,9 +134,9 @@ def _terms(request: SnapshotRequest) -> execution.Terms:
 
 
 async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
-    if request.direction == Direction.RESTORE.value:
-        return await app.make_restore_plan(opened, request.of_run)
     consents = consents_from(request.accept)
+    if request.direction == Direction.RESTORE.value:
+        return await app.make_restore_plan(opened, request.of_run, consents)
     try:
         asked = asked_from(request.namespaces, request.scope)
     except ValueError as error:

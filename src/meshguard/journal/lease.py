@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -75,6 +75,10 @@ class Hold(Protocol):
         """Let others begin. If the cluster does not answer, the claim expires by itself."""
         ...
 
+    def kept(self, head: Callable[[], Head]) -> AbstractAsyncContextManager[None]:
+        """Renew in the background while the body runs; what `lost` says then, the body must heed."""
+        ...
+
 
 class NoHold:
     """For a run that a person has agreed to keep on this machine only: nobody else can see that it is at work."""
@@ -90,6 +94,10 @@ class NoHold:
 
     async def release(self) -> None:
         """Let nothing go."""
+
+    def kept(self, head: Callable[[], Head]) -> AbstractAsyncContextManager[None]:
+        """Renew nothing."""
+        return nullcontext()
 
 
 class ClusterLease:

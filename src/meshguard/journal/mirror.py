@@ -8,11 +8,11 @@ from typing import Protocol
 
 from meshguard.journal.encoding import decode, encode
 from meshguard.journal.errors import RecordError
-from meshguard.journal.records import NAMESPACE, RECORD_LABEL, RecordStatus, RunRecord, record_ref
+from meshguard.journal.records import RECORD_LABEL, RecordStatus, RunRecord, record_ref
 from meshguard.model.objects import Ref, Resource
 from meshguard.model.plan import Direction
 from meshguard.model.snapshot import OpenRun, Snapshot
-from meshguard.ports import Cluster
+from meshguard.ports import Cluster, ClusterError, Unreachable
 
 
 def read_records(resources: Iterable[Resource]) -> tuple[dict[str, RunRecord], dict[str, str]]:
@@ -77,6 +77,23 @@ class Records(Protocol):
     async def load(self, run: str) -> RunRecord | None:
         """Read a record; None when there is none. Raises ClusterError or RecordError."""
         ...
+
+
+async def trouble(cluster: Cluster, rights: Collection[tuple[str, str, str]]) -> str:
+    """Say why runs cannot be mirrored in this cluster, "" when they can; nothing is written. Raises Unreachable.
+
+    `rights` (verb, resource, namespace) are what mirror and Lease need.
+    A dry run meets everything that a write would: a namespace that is missing, quotas, webhooks.
+    """
+    metadata = {"namespace": NAMESPACE, "name": "meshguard-dry-run"}
+    try:
+        lacking = await cluster.missing_rights(rights)
+        await cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, dry_run=True)
+    except Unreachable:
+        raise
+    except ClusterError as error:
+        return str(error)
+    return f"rights are missing: {'; '.join(lacking)}" if lacking else ""
 
 
 class ClusterRecords:

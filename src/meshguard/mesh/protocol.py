@@ -32,6 +32,8 @@ class Consents:
     """VirtualServices that send requests elsewhere may be missing."""
     unknown_version: bool = False
     """Nobody can tell the control plane's version, and the rules may be those of another."""
+    local_journal_only: bool = False
+    """The run may be known to this machine only, where the cluster cannot hold its mirror."""
 
     def words(self) -> tuple[str, ...]:
         """The options as the person gave them, sorted."""
@@ -44,6 +46,7 @@ class Consents:
                     *(["--accept-routing-loss"] if self.routing_loss else []),
                     *(["--accept-unknown-version"] if self.unknown_version else []),
                     *(["--declare-outage"] if self.outage else []),
+                    *(["--local-journal-only"] if self.local_journal_only else []),
                     *(f"--accept-authz-rule {rule}" for rule in self.authz_rules),
                     *(f"--accept-interruption {target}" for target in self.interruptions),
                 ]

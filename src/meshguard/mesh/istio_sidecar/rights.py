@@ -92,5 +92,11 @@ RIGHTS: tuple[Right, ...] = (
     # What is looked at, and written down.
     Right(("create",), "pods", Place.SCOPE, "by dry run only: does admission still bring a proxy?"),
     Right(("get", "create"), "pods/portforward", Place.CLUSTER, "each proxy is asked what it really has"),
-    Right(("list", "create", "patch"), "configmaps", Place.OWN, "the record by which others can resume and restore"),
+    Right(
+        ("get", "list", "create", "patch"),
+        "configmaps",
+        Place.OWN,
+        "the record by which others can resume and restore",
+    ),
+    Right(("get", "create", "patch"), "leases.coordination.k8s.io", Place.OWN, "one run at a time, and by whom"),
 )

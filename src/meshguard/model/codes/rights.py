@@ -32,4 +32,14 @@ RIGHTS_CODES = (
         "meshguard, half-readable clusters",
         example="PodDisruptionBudget: forbidden in the whole cluster",
     ),
+    Code(
+        "MG704",
+        "the run cannot be mirrored in the cluster",
+        Severity.BLOCKS,
+        "Only this machine would know of it: nobody else could resume or restore it, or see it at work.",
+        "Create the namespace (`kubectl create namespace meshguard-system`), or grant the right that is named.",
+        "meshguard, the mirror of a run",
+        consent="--local-journal-only",
+        example='configmaps cannot be written: namespaces "meshguard-system" not found',
+    ),
 )
