@@ -112,6 +112,6 @@ def _start_containerd(paths: RunPaths, processes: Processes, archives: list[Path
 
 def _create_system(paths: RunPaths, progress: Progress) -> None:
     with progress.step("CoreDNS, istiod created"):
-        for name in ("users.yaml", "coredns.yaml"):
+        for name in ("users.yaml", "meshguard-system.yaml", "coredns.yaml"):
             commands.apply(paths, (_MANIFESTS / name).read_text())
         istio.install(paths)

@@ -28,7 +28,8 @@ def start(paths: RunPaths, progress: Progress) -> None:
         processes = Processes(paths)
         full.start_helpers(paths, processes, sockets=1)
         controlplane.start(paths, processes, state.ports[0])
-        commands.apply(paths, (PACKAGE / "manifests" / "users.yaml").read_text())
+        for name in ("users.yaml", "meshguard-system.yaml"):
+            commands.apply(paths, (PACKAGE / "manifests" / name).read_text())
         istio.install_definitions(paths)
         _start_fake_nodes(paths, processes)
 

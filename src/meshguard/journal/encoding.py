@@ -20,8 +20,9 @@ from meshguard.journal.state import StepState
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.plan import Plan
 
-PLAN_BYTES = 400_000
-"""How much of a compressed plan one ConfigMap takes; the API server allows 1 MiB for an object as a whole."""
+PLAN_BYTES = 300_000
+"""How much of a compressed plan one ConfigMap takes. The API server allows 1 MiB for an object as a whole, and the head
+holds the state as well: 40 bytes for each object's digest, less for all the rest."""
 JOURNAL_BYTES = 512 * 1024
 """How much of the journal one ConfigMap takes; even if it could not be compressed at all it would fit."""
 
@@ -31,7 +32,7 @@ Manifest = tuple[Ref, dict[str, str], dict[str, str]]
 
 def encode(record: RunRecord) -> list[Manifest]:
     """Return the ConfigMaps of a record in the order in which they must be written."""
-    first, *more = _cut(_packed({"plan": record.plan.document(), "fingerprints": dict(record.fingerprints)}))
+    first, *more = _cut(_packed(record.plan.document()))
     slices = [record.journal[at : at + JOURNAL_BYTES] for at in range(0, len(record.journal), JOURNAL_BYTES)]
     plain = {RUN_LABEL: record.run}
     data = {
@@ -53,6 +54,7 @@ def encode(record: RunRecord) -> list[Manifest]:
                 "phases": dict(record.phases),
                 "uids": dict(record.uids),
                 "undone": sorted([str(undone), list(path)] for undone, path in record.undone),
+                "fingerprints": dict(record.fingerprints),
             }
         ),
     }
@@ -74,11 +76,11 @@ def decode(head: Resource, parts: Mapping[Ref, Resource], *, journal: bool = Tru
     try:
         run = data["run"]
         names = [_part(run, "plan", number) for number in range(1, int(data["planParts"]))]
-        planned = _unpacked("".join([data["plan"], *(parts[ref].doc["data"]["plan"] for ref in names)]))
+        plan = _unpacked("".join([data["plan"], *(parts[ref].doc["data"]["plan"] for ref in names)]))
         state = _unpacked(data["state"])
         return RunRecord(
             run=run,
-            plan=Plan.from_json(planned["plan"]),
+            plan=Plan.from_json(plan),
             person=data["person"],
             reason=data["reason"],
             started=data["started"],
@@ -88,8 +90,8 @@ def decode(head: Resource, parts: Mapping[Ref, Resource], *, journal: bool = Tru
             phases=state["phases"],
             uids=state["uids"],
             undone=frozenset((Ref.parse(text), tuple(path)) for text, path in state["undone"]),
-            fingerprints=planned["fingerprints"],
-            journal=_joined(run, int(data["journalParts"]), parts) if journal else b"",
+            fingerprints=state["fingerprints"],
+            journal=_joined(run, int(data.get("journalParts", "0")), parts) if journal else b"",
             taken_over=data.get("takenOver", ""),
         )
     except KeyError as error:

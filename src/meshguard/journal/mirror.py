@@ -8,7 +8,7 @@ from typing import Protocol
 
 from meshguard.journal.encoding import decode, encode
 from meshguard.journal.errors import RecordError
-from meshguard.journal.records import RECORD_LABEL, RecordStatus, RunRecord, record_ref
+from meshguard.journal.records import NAMESPACE, RECORD_LABEL, RecordStatus, RunRecord, record_ref
 from meshguard.model.objects import Ref, Resource
 from meshguard.model.plan import Direction
 from meshguard.model.snapshot import OpenRun, Snapshot
