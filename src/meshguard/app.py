@@ -206,7 +206,7 @@ async def with_mirror(opened: Session, plan: Plan, consents: Consents) -> Plan:
     why = await mirror.trouble(opened.cluster, own_rights())
     if not why:
         return plan
-    place = Ref("Namespace", "", mirror.NAMESPACE)
+    place = Ref("Namespace", "", OWN_NAMESPACE)
     finding = Finding(CODES[NOT_MIRRORED], place, why, accepted=consents.local_journal_only)
     return replace(plan, findings=(*plan.findings, finding))
 

@@ -17,7 +17,7 @@ from meshguard.mesh.istio_sidecar import membership
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.model.objects import Pod
 from meshguard.model.proxy import ProxyUnreachable
-from meshguard.model.rights import Purpose
+from meshguard.model.rights import OWN_NAMESPACE, Purpose
 from meshguard.plan.rights import all_for
 from meshguard.ports import ClusterError, Forbidden, Unreachable
 
@@ -91,8 +91,8 @@ async def _rights(opened: app.Session) -> CheckResult:
 
 async def _mirror(opened: app.Session) -> CheckResult:
     why = await mirror.trouble(opened.cluster, app.own_rights())
-    detail = f"runs cannot be mirrored in {mirror.NAMESPACE} (--local-journal-only works without): {why}"
-    return CheckResult("mirror", not why, detail if why else f"runs can be mirrored in {mirror.NAMESPACE}", 3)
+    detail = f"runs cannot be mirrored in {OWN_NAMESPACE} (--local-journal-only works without): {why}"
+    return CheckResult("mirror", not why, detail if why else f"runs can be mirrored in {OWN_NAMESPACE}", 3)
 
 
 async def _mesh(opened: app.Session) -> CheckResult:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshguard import app
-from meshguard.app import Session, Target, UnknownRun, judge_of, person, preview_policies, session
+from meshguard.app import Session, Target, UnknownRun, person, preview_policies, session
 from meshguard.consent import EditsRefused
 from meshguard.engine.execute import Executor, Limits
 from meshguard.engine.identity import fingerprints_of
@@ -134,7 +134,7 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
         stop, hold = StopSignal(folder.stop), _hold(opened, folder, plan)
         stop.heed_interrupts()
         with Journal.open(folder.journal, opened.clock) as journal:
-            judge = judge_of(opened, await app.config_of(opened))
+            judge = app.judge_of(opened, await app.config_of(opened))
             records = _records(opened, plan)
             executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop, hold)
             async with hold.kept(lambda: journal.head):

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from meshguard import app
+from meshguard import app, execution
 from meshguard.cluster import connect
 from meshguard.consent import consents_from
 from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Result
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
+from meshguard.mesh.protocol import Consents
 from meshguard.model.plan import Await, Check, Plan
 from meshguard.model.rights import Purpose
 from meshguard.model.scopes import Asked
@@ -74,8 +75,8 @@ def mesh(able_machine: None) -> Iterator[Testbed]:
 
 @pytest.fixture
 def _no_proxies_and_no_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mesh: Testbed) -> None:
-    judge = app._judge
-    monkeypatch.setattr(app, "_judge", lambda *known: Proxyless(judge(*known)))
+    judge = app.judge_of
+    monkeypatch.setattr(app, "judge_of", lambda *known: Proxyless(judge(*known)))
     monkeypatch.setattr(connect, "open_cluster", partial(connect.open_cluster, patience=CALM))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
@@ -111,7 +112,7 @@ def person(groups: Iterable[str]) -> app.Target:
 
 async def planned(opened: app.Session, of_run: str) -> Plan:
     if of_run:
-        return await app.make_restore_plan(opened, of_run)
+        return await app.make_restore_plan(opened, of_run, Consents())
     return await app.make_exit_plan(opened, Asked(frozenset({light_mesh.WEB})), consents_from(CONSENTS))
 
 
@@ -120,7 +121,7 @@ async def objections(target: app.Target, of_run: str, plan: Plan | None = None) 
     try:
         async with app.session(target) as opened:
             made = plan or await planned(opened, of_run)
-            told = [f.detail for f in made.findings if f.code.id in ("MG702", "MG703")]
+            told = [f.detail for f in made.findings if f.code.id in ("MG702", "MG703", "MG704")]
             return "; ".join([*told, *await app.missing_rights(opened, made)])
     except (ClusterError, PlanError) as error:
         return str(error)
@@ -153,11 +154,11 @@ def carried_out(purpose: Purpose, of_run: str = "") -> str:
 
     async def begun() -> str:
         async with app.session(target) as opened:
-            return (await app.begin(opened, await planned(opened, of_run), "test")).run
+            return (await execution.begin(opened, await planned(opened, of_run), execution.Terms("test"))).run
 
     run = asyncio.run(begun())
-    for phase in app.plan_of(target, run).phases:
-        assert asyncio.run(app.run_phase(target, run, phase.name)).result is Result.DONE
+    for phase in execution.plan_of(target, run).phases:
+        assert asyncio.run(execution.run_phase(target, run, phase.name)).result is Result.DONE
     return run
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from meshguard.engine.outcome import Outcome
 from meshguard.engine.start import Opening, open_run
 from meshguard.journal import rundir
-from meshguard.journal.records import with_open_runs
+from meshguard.journal.mirror import with_open_runs
 from meshguard.journal.rundir import RunDir
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.protocol import Consents, LeaveRequest, Settings

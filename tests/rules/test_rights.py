@@ -106,7 +106,7 @@ def test_everything_that_is_read_is_granted_and_nothing_else() -> None:
 
 def test_settings_are_read_where_istiod_keeps_them() -> None:
     places = {right.place: right.verbs for right in RIGHTS if right.resource == "configmaps"}
-    assert places == {Place.MESH: ("get", "list"), Place.OWN: ("list", "create", "patch")}
+    assert places == {Place.MESH: ("get", "list"), Place.OWN: ("get", "list", "create", "patch")}
 
 
 def test_what_only_informs_is_what_a_plan_is_right_without() -> None:
