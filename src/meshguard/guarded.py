@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshguard import app
+from meshguard import app, execution
 from meshguard.app import Target
 from meshguard.clock import WallClock
+from meshguard.consent import settle
 from meshguard.engine.outcome import Outcome
 from meshguard.journal import events as ev
 from meshguard.journal import rundir
 from meshguard.journal.journal import Journal
+from meshguard.journal.local import is_local
+from meshguard.mesh.protocol import Consents
 from meshguard.model.plan import Plan
 from meshguard.model.snapshot import Snapshot
 from meshguard.rollback import Rules, roll_back
@@ -19,18 +22,20 @@ from meshguard.rollback import Rules, roll_back
 async def run_phase(target: Target, run: str, phase: str) -> Outcome:
     """Carry out one phase of a run, and roll back the wave before a gate that does not hold.
 
-    Raises what `app.run_phase` raises, and JournalError when what came of the roll back cannot be written down.
+    Raises what `execution.run_phase` raises, and JournalError when what came of the roll back cannot be written down.
     """
-    outcome = await app.run_phase(target, run, phase)
+    outcome = await execution.run_phase(target, run, phase)
     if not outcome.undo:
         return outcome
-    mesh = next(mesh for mesh in app.MESHES if mesh.name == app.plan_of(target, run).mesh)
+    plan = execution.plan_of(target, run)
+    mesh = next(mesh for mesh in app.MESHES if mesh.name == plan.mesh)
 
     async def read() -> Snapshot:
         async with app.session(target, run) as opened:
             return await opened.snapshot()
 
-    told = await roll_back(outcome, run, Rules(mesh, target.settings), read, _Runs(target))
+    runs = _Runs(target, Consents(local_journal_only=is_local(plan)))
+    told = await roll_back(outcome, run, Rules(mesh, target.settings), read, runs)
     _write_down(target, run, phase, told)
     return told
 
@@ -46,10 +51,14 @@ class _Runs:
     """Opens and carries out runs on the target; implements `rollback.Runs`."""
 
     target: Target
+    consents: Consents
+    """What was accepted for the run that goes back."""
 
     async def begin(self, plan: Plan, reason: str) -> str:
         async with app.session(self.target) as opened:
-            return (await app.begin(opened, plan, reason)).run
+            whole = await app.with_mirror(opened, plan, self.consents)
+            settle(whole)
+            return (await execution.begin(opened, whole, execution.Terms(reason))).run
 
     async def phase(self, run: str, phase: str) -> Outcome:
-        return await app.run_phase(self.target, run, phase)
+        return await execution.run_phase(self.target, run, phase)
