@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meshguard import app, guarded
+from meshguard import app, execution, guarded
 from meshguard.config import Config
 from meshguard.engine.outcome import Outcome, Result
 from meshguard.journal.events import Failed
@@ -32,7 +32,7 @@ def test_the_journal_of_the_run_ends_with_what_the_roll_back_came_to(
 ) -> None:
     world = shop_world(tmp_path, "never")
     folder = world.begin(gated_exit(world))
-    monkeypatch.setattr(app, "run_phase", saying(BREACH))
+    monkeypatch.setattr(execution, "run_phase", saying(BREACH))
     rolled_back = Outcome(Result.VERIFICATION_FAILED, "not seen; rolled back", missing=("a pod",))
     monkeypatch.setattr(guarded, "roll_back", saying(rolled_back))
     target = app.Target(config=Config(journalDirectory=str(tmp_path)))
