@@ -7,7 +7,7 @@ not lose a request, and which findings the plan must have for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.shop.load import Edge, LoadConfig
@@ -15,7 +15,7 @@ from testbed.shop.load import Edge, LoadConfig
 CLIENT, ROLL, STOP, ODD, SKEW = "kinds-web", "kinds-roll", "kinds-stop", "kinds-odd", "kinds-skew"
 LEAVING = (CLIENT, ROLL, STOP, ODD)
 NAMESPACES = (*LEAVING, SKEW)
-CALLER, PAUSED, ROLLOUT = "caller", "paused", "rollout"
+CALLER, PAUSED = "caller", "paused"
 RATE = 4.0
 """Requests a second on each edge."""
 Spec = Mapping[str, Any]
@@ -63,9 +63,8 @@ _CLASSIC = {"sidecar.istio.io/nativeSidecar": "false", "proxy.istio.io/config": 
 _VOLUME = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "archive"}}]}
 
 SERVERS = (
-    Member("surge", ROLL, "Deployment that surges", spec=_ROLLING, surges=True),
+    Member("surge", ROLL, "surges; HPA and PDB around it", spec=_ROLLING, annotations=_CLASSIC, surges=True),
     Member("patient", ROLL, "minReadySeconds", spec={**_ROLLING, "minReadySeconds": 5}, surges=True),
-    Member("scaled", ROLL, "HPA and PDB around it", spec=_ROLLING, annotations=_CLASSIC, surges=True),
     Member(
         "daemon", ROLL, "DaemonSet that surges", "DaemonSet",
         spec={"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}},
@@ -75,7 +74,10 @@ SERVERS = (
         "tight", STOP, "maxSurge 0",
         spec={"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}},
     ),
-    Member("recreate", STOP, "Recreate", spec={"strategy": {"type": "Recreate"}}, codes=("MG301",), consent=True),
+    Member(
+        "recreate", STOP, "Recreate", replicas=1,
+        spec={"strategy": {"type": "Recreate"}}, codes=("MG301",), consent=True,
+    ),
     Member(
         "pinned", STOP, "hostPort", replicas=1,
         container={"ports": [{"name": "http", "containerPort": _PORT, "hostPort": 18080}]},
@@ -101,7 +103,7 @@ SERVERS = (
     Member(PAUSED, ODD, "paused", replicas=1, codes=("MG303",)),
     Member("alone", ODD, "bare ReplicaSet", "ReplicaSet", replicas=1, codes=("MG301", "MG306"), consent=True),
     Member("bare", ODD, "bare pod", "Pod", replicas=1, codes=("MG305",)),
-    Member(ROLLOUT, ODD, "Argo Rollout, not controlled", "Rollout", spec={"strategy": {"canary": {}}}),
+    Member("rollout", ODD, "Argo Rollout, definition only", "Rollout", codes=("MG104",), served=False),
 )  # fmt: skip
 """Everybody but the client."""
 METER = Member("meter", SKEW, "is upgraded", replicas=1, spec={"strategy": {"type": "Recreate"}})
@@ -111,8 +113,8 @@ SERVED = (*(member for member in SERVERS if member.served), METER)
 OTHER_FINDINGS = (
     ("MG304", "Job kinds-odd/job"),
     ("MG308", "CronJob kinds-odd/cron"),
-    ("MG309", "PodDisruptionBudget kinds-roll/scaled"),
-    ("MG310", "HorizontalPodAutoscaler kinds-roll/scaled"),
+    ("MG309", "PodDisruptionBudget kinds-roll/surge"),
+    ("MG310", "HorizontalPodAutoscaler kinds-roll/surge"),
     ("MG213", "VirtualService kinds-roll/surge"),
 )
 
@@ -142,15 +144,6 @@ def manifests() -> Iterator[dict[str, Any]]:
         if member.served:
             yield _service(member)
         yield _workload(member)
-
-
-def pods_of_rollout(uid: str) -> dict[str, Any]:
-    """The ReplicaSet that the controller of Argo Rollouts, which is not here, would make of the Rollout."""
-    member = next(member for member in SERVERS if member.name == ROLLOUT)
-    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": ROLLOUT, "uid": uid, "controller": True}
-    found = _workload(replace(member, kind="ReplicaSet", spec={}))
-    found["metadata"]["ownerReferences"] = [owner]
-    return found
 
 
 def _service(member: Member) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _ELSEWHERE = (
     ("destinationrule", "load", "kinds-port"),
 )
 _CLUSTER_WIDE = ("persistentvolume/kinds-archive", "customresourcedefinition/rollouts.argoproj.io")
-_READY_S = 240
+_READY_S = 600
 
 
 def set_up(testbed: Testbed) -> None:
@@ -29,8 +29,6 @@ def set_up(testbed: Testbed) -> None:
     _apply(testbed, first)
     testbed.kubectl("wait", "--for=condition=Established", "--timeout=60s", _CLUSTER_WIDE[1])
     _apply(testbed, rest)
-    rollout = json.loads(testbed.kubectl("-n", kinds_shop.ODD, "get", "rollout", kinds_shop.ROLLOUT, "-o", "json"))
-    _apply(testbed, [kinds_shop.pods_of_rollout(rollout["metadata"]["uid"])])
     missing: list[str] = []
 
     def ready() -> bool:
