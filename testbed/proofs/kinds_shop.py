@@ -16,7 +16,7 @@ CLIENT, ROLL, STOP, ODD, SKEW = "kinds-web", "kinds-roll", "kinds-stop", "kinds-
 LEAVING = (CLIENT, ROLL, STOP, ODD)
 NAMESPACES = (*LEAVING, SKEW)
 CALLER, PAUSED = "caller", "paused"
-RATE = 4.0
+RATE = 2.0
 """Requests a second on each edge."""
 Spec = Mapping[str, Any]
 _PORT = 8080

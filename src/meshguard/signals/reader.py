@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from meshguard.signals.authz import authz_rules
 from meshguard.signals.http1 import HttpConnection, HttpError
 from meshguard.signals.inbound import inbound_listener, inbound_ports
 from meshguard.signals.portforward import PortForwardError, Tunnels, port_stream
+from meshguard.signals.turns import Turns
 from meshguard.signals.upstream import cluster_tls, cluster_types, endpoints
 
 PARTS = frozenset({"inbound", "clusters", "endpoints", "authz", "counters"})
@@ -32,11 +34,11 @@ class Cost:
 
 
 class EnvoySignals:
-    """Reads Envoy's admin interface through port-forwards, a few proxies at a time."""
+    """Reads Envoy's admin interface through port-forwards, so many proxies at a time as can answer (see Turns)."""
 
     def __init__(self, tunnels: Tunnels, *, concurrency: int = 16, deadline_s: float = 5.0) -> None:
         self._tunnels = tunnels
-        self._turns = asyncio.Semaphore(concurrency)
+        self._turns = Turns(concurrency, deadline_s, time.monotonic)
         self._deadline_s = deadline_s
         self.cost = Cost()
 
@@ -54,7 +56,7 @@ class EnvoySignals:
         return {answer.pod: answer for answer in answers}
 
     async def _one(self, pod: Ref, parts: frozenset[str], hosts: Collection[str]) -> ProxyFacts | ProxyUnreachable:
-        async with self._turns:
+        async with self._turns.turn():
             started = asyncio.get_running_loop().time()
             try:
                 async with (
@@ -64,8 +66,10 @@ class EnvoySignals:
                     connection = HttpConnection(stream)
                     facts = await _read(connection, pod, parts, hosts)
                     self.cost.bytes += connection.received
+                    self._turns.answered()
                     return facts
             except TimeoutError:
+                self._turns.late()
                 return ProxyUnreachable(pod, f"its proxy gave no complete answer within {self._deadline_s:.0f} s")
             except (ClusterError, PortForwardError, HttpError, ValueError) as error:
                 return ProxyUnreachable(pod, str(error))
