@@ -71,6 +71,11 @@ class MeshguardCli:
         """Bring a run back. Raises BreakGlassError unless everything was done and verified."""
         return self._passage(name, "restore", run)
 
+    def bring_back(self) -> None:
+        """Restore what is still out, the last exit first, when a proof has failed on the way. What is back is refused."""
+        for run in sorted(self._runs(), reverse=True):
+            self.call("restore", run, "--context", CONTEXT, "--reason", "the proof failed", "--yes")
+
     def _passage(self, name: str, *arguments: str) -> Passage:
         before = set(self._runs())
         done = self.call(*arguments, "--context", CONTEXT, "--reason", f"proof: {name}", "--yes")
