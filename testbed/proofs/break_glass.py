@@ -72,7 +72,7 @@ class MeshguardCli:
         return self._passage(name, "restore", run)
 
     def bring_back(self) -> None:
-        """Restore what is still out, the last exit first, when a proof has failed on the way. What is back is refused."""
+        """Restore what is still out, the last exit first, after a proof has failed; what is back is refused."""
         for run in sorted(self._runs(), reverse=True):
             self.call("restore", run, "--context", CONTEXT, "--reason", "the proof failed", "--yes")
 
