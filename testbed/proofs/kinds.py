@@ -26,6 +26,8 @@ from testbed.shop.load import running_load
 from testbed.shop.records import Records, Request, read
 
 LEAST_PER_EDGE = 100
+TRACED = 5
+"""So many failures of one server in one passage are followed through the proxies' logs."""
 LONGEST_RUN_S = 1_800
 COMPARED = (*kinds_shop.NAMESPACES, "load", "istio-system")
 ALL = kinds_shop.LEAVING
@@ -73,10 +75,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _be_patient(scratch: Path) -> None:
-    """Let meshguard wait longer than it would by default: twice as many pods share the machine as it was made for."""
+    """Let meshguard restart fewer at once and wait longer: twice as many pods as usual share one small machine."""
     folder = scratch / "meshguard"
     folder.mkdir()
-    (folder / "meshguard.yaml").write_text("convergeDeadlineSeconds: 240\nrolloutDeadlineSeconds: 600\n")
+    (folder / "meshguard.yaml").write_text("waveSize: 6\nconvergeDeadlineSeconds: 240\nrolloutDeadlineSeconds: 600\n")
     os.environ["XDG_CONFIG_HOME"] = str(scratch)
 
 
@@ -154,7 +156,10 @@ def _one_run(
 def _count(testbed: Testbed, passage: Passage, costs: Costs, records: Records, tally: Tally) -> None:
     seen = records.within(passage.window)
     sent = sum(edge.sent for edge in seen.edges().values())
-    print(f"  {passage.name}: {passage.seconds:.0f} s, {len(seen.failures())} of {sent} failed", flush=True)
+    lag = seen.longest_lag_milliseconds()
+    print(
+        f"  {passage.name}: {passage.seconds:.0f} s, {len(seen.failures())} of {sent} failed, load late by {lag:.0f} ms"
+    )
     for edge in seen.edges().values():
         if edge.sent < LEAST_PER_EDGE:
             raise ProofError(f"{passage.name}: only {edge.sent} requests on {edge.edge}, {LEAST_PER_EDGE} needed")
@@ -178,7 +183,7 @@ def _judge(
     print(f"    {member.name:<9} {member.what:<32} {said:<18} failing {seconds:>2} s, {len(failures):>3} requests")
     if cost is None:
         tally.failed += len(failures)
-        tally.explained += [f"{passage.name}: {traced(testbed.logs_dir, request)}" for request in failures[:20]]
+        tally.explained += [f"{passage.name}: {traced(testbed.logs_dir, request)}" for request in failures[:TRACED]]
         return
     tally.interrupted_seconds += seconds
     tally.predicted_seconds += cost.high
