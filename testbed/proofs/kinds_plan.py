@@ -94,10 +94,10 @@ def _blocks(finding: Mapping[str, Any]) -> bool:
 
 def wrong_outside(testbed: Testbed) -> list[str]:
     """Say which pods are not on the side of the mesh where the plan puts them, when all have left."""
-    wrong = []
+    wrong, present = [], kinds_stage.pods(testbed)
     for member in (kinds_shop.client(), *kinds_shop.SERVERS):
         stays = member.name in _STAYING
-        for pod in kinds_stage.pods_of(testbed, member):
+        for pod in present[member]:
             if kinds_stage.is_meshed(pod) is not stays:
                 wrong.append(f"{pod['metadata']['name']} {'left' if stays else 'did not leave'} the mesh")
     return wrong
@@ -106,8 +106,5 @@ def wrong_outside(testbed: Testbed) -> list[str]:
 def left_alone(testbed: Testbed) -> Mapping[str, frozenset[str]]:
     """The pods that nobody may touch, by the workload that they belong to."""
     staying = [m for m in kinds_shop.SERVERS if m.name in _STAYING]
-    return {m.name: _uids(testbed, m) for m in (*staying, Member("job", kinds_shop.ODD, "", "Job"))}
-
-
-def _uids(testbed: Testbed, member: Member) -> frozenset[str]:
-    return frozenset(pod["metadata"]["uid"] for pod in kinds_stage.pods_of(testbed, member))
+    present = kinds_stage.pods(testbed)
+    return {m.name: kinds_stage.uids(present[m]) for m in (*staying, Member("job", kinds_shop.ODD, "", "Job"))}

@@ -138,12 +138,11 @@ def load(run: str, max_seconds: int) -> LoadConfig:
     return LoadConfig(run, max_seconds, (*direct, *through))
 
 
-def manifests() -> Iterator[dict[str, Any]]:
-    """Every workload of the table with the service in front of it."""
-    for member in members():
-        if member.served:
-            yield _service(member)
-        yield _workload(member)
+def manifests_of(member: Member) -> Iterator[dict[str, Any]]:
+    """A workload, and the service in front of it."""
+    if member.served:
+        yield _service(member)
+    yield _workload(member)
 
 
 def _service(member: Member) -> dict[str, Any]:

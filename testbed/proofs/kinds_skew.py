@@ -125,12 +125,12 @@ def _label(testbed: Testbed, *labels: str) -> None:
     testbed.kubectl("label", "namespace", _NAMESPACE, *labels, "--overwrite")
 
 
-def _uids(testbed: Testbed) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in kinds_stage.pods_of(testbed, _STEADY)}
+def _uids(testbed: Testbed) -> frozenset[str]:
+    return kinds_stage.uids(kinds_stage.pods(testbed)[_STEADY])
 
 
 def _replaced(testbed: Testbed) -> bool:
-    pods = kinds_stage.pods_of(testbed, _METER)
+    pods = kinds_stage.pods(testbed)[_METER]
     revisions = [pod["metadata"].get("annotations", {}).get("istio.io/rev", "") for pod in pods]
     return bool(pods) and all(revision == "skew" for revision in revisions)
 

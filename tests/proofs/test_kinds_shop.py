@@ -19,7 +19,9 @@ JOB = kinds_shop.Member("job", kinds_shop.ODD, "", "Job", replicas=1)
 
 def second_shop() -> World:
     """Every object of the second shop, each workload with pods that have sidecars."""
-    world = shop().add(*(_resource(document) for part in kinds_stage.manifests() for document in part))
+    first, around = kinds_stage.manifests()
+    workloads = [manifest for member in kinds_shop.members() for manifest in kinds_shop.manifests_of(member)]
+    world = shop().add(*(_resource(document) for document in (*first, *around, *workloads)))
     return world.add(
         *(_pod(m, number) for m in (*kinds_shop.members(), JOB) for number in range(m.replicas if m.served else 0))
     )
