@@ -72,9 +72,13 @@ class MeshguardCli:
         return self._passage(name, "restore", run)
 
     def bring_back(self) -> None:
-        """Restore what is still out, the last exit first, after a proof has failed; what is back is refused."""
-        for run in sorted(self._runs(), reverse=True):
-            self.call("restore", run, "--context", CONTEXT, "--reason", "the proof failed", "--yes")
+        """Restore what is still out, the last exit first, after a proof has failed; says what could not be."""
+        known = self.json("runs")["runs"]
+        out = [r["run"] for r in known if r["direction"] == "exit" and r["status"] in ("open", "unfinished")]
+        for run in sorted(out, reverse=True):
+            done = self.call("restore", run, "--context", CONTEXT, "--reason", "the proof failed", "--yes")
+            if done.returncode:
+                print(f"  {run} could not be restored: {done.stderr[-1000:]}", file=sys.stderr)
 
     def _passage(self, name: str, *arguments: str) -> Passage:
         before = set(self._runs())

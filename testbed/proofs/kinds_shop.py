@@ -59,7 +59,12 @@ class Member:
         return f"http://{self.name}.{self.namespace}.svc.cluster.local:{_PORT}{renewed}"
 
 
-_CLASSIC = {"sidecar.istio.io/nativeSidecar": "false", "proxy.istio.io/config": "terminationDrainDuration: 15s"}
+_CLASSIC = {
+    "sidecar.istio.io/nativeSidecar": "false",
+    "proxy.istio.io/config": "{concurrency: 1, terminationDrainDuration: 15s}",
+}
+#: As little of the machine for each proxy as it can do with.
+_SMALL = {"sidecar.istio.io/proxyCPU": "4m", "proxy.istio.io/config": "{concurrency: 1}"}
 _VOLUME = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "archive"}}]}
 
 SERVERS = (
@@ -156,7 +161,7 @@ def _workload(member: Member) -> dict[str, Any]:
     template = {
         "metadata": {
             "labels": {"app": member.name, "version": "v1"},
-            "annotations": {"sidecar.istio.io/proxyCPU": "4m", **member.annotations},
+            "annotations": {**_SMALL, **member.annotations},
         },
         "spec": _pod_spec(member),
     }
