@@ -32,11 +32,16 @@ def install(bed: Testbed, *, injects: bool = True) -> None:
 
     Without `injects` the namespaces are in the mesh by their labels only, and no pod carries a sidecar.
     """
+    install_mesh(bed, injects=injects)
+    bed.kubectl("apply", "-f", "-", text=_list(_shop()))
+    wait_until(lambda: _settled(bed), READY_S, "the shop's pods to be ready")
+
+
+def install_mesh(bed: Testbed, *, injects: bool = True) -> None:
+    """Put the mesh into a light cluster without the shop."""
     bed.kubectl("apply", "-f", "-", text=_list([*_mesh(), *(_injector() if injects else ())]))
     if injects:
         wait_until(lambda: _sidecars(bed), INJECTION_S, "the admission policy to take effect")
-    bed.kubectl("apply", "-f", "-", text=_list(_shop()))
-    wait_until(lambda: _settled(bed), READY_S, "the shop's pods to be ready")
 
 
 def _list(objects: Iterable[Mapping[str, Any]]) -> str:

@@ -17,7 +17,8 @@ from meshguard.engine.outcome import Outcome
 from meshguard.engine.start import Opening, open_run, require_resumable, resume_run
 from meshguard.engine.stop import StopSignal
 from meshguard.journal import rundir
-from meshguard.journal.adopt import TakenUp, take_up
+from meshguard.journal.adopt import TakenUp, mirrored, take_up
+from meshguard.journal.entries import Entry
 from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import Journal
 from meshguard.journal.lease import ClusterLease, Hold, NoHold
@@ -121,6 +122,18 @@ async def resume(opened: Session, run: str, terms: Terms) -> RunDir:
         await hold.release()
         raise
     return taken_up.folder
+
+
+async def watched(opened: Session, run: str) -> tuple[tuple[Entry, ...], bool]:
+    """Return a run's journal as the mirror has it, and whether its holder is alive.
+
+    The mirror is written once a wave. Raises UnknownRun, RecordError or ClusterError.
+    """
+    record = await ClusterRecords(opened.cluster).load(run)
+    if record is None:
+        raise UnknownRun(f"no run {run!r} is recorded in this cluster, and this machine has no journal of it")
+    held = await ClusterLease(opened.cluster, opened.clock, "", run).look()
+    return mirrored(record), held.run == run and bool(held.holder) and not held.expired
 
 
 async def run_phase(target: Target, run: str, phase: str) -> Outcome:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+from meshguard import execution
+from meshguard.cli.follow import plain_line
 from meshguard.engine.progress import Progress, Watcher, progress_of
 from meshguard.journal.journal import read_entries
 from meshguard.model.verdict import Truth, Verdict
+from tests.engine.test_local_only import session
 from tests.fakes.judge import YES, FakeJudge
 from tests.fakes.world import World, exit_plan
 
@@ -66,3 +70,36 @@ def test_a_watcher_sees_the_same_entry_by_entry(tmp_path: Path) -> None:
     assert len(pairs) > len(plan.phases)
     assert all(seen == expected for seen, expected in pairs)
     assert pairs[-1][0].ended == "done"
+
+
+def test_the_time_left_is_unknown_until_a_wave_is_over_and_then_goes_by_the_pace(tmp_path: Path) -> None:
+    judge = FakeJudge(YES)
+    world, plan = World(tmp_path, judge=judge), exit_plan()
+    folder = world.begin(plan)
+    seen: list[Progress] = []
+
+    def look() -> None:
+        world.clock.seconds += 7.0
+        seen.append(progress_of(read_entries(folder.journal), world.clock.wall()))
+
+    judge.on_look = look
+    world.run(folder, plan)
+    first, second = [p for p in seen if p.phase == "restart"]
+    assert (first.wave, first.remaining_s) == (1, None)
+    assert (second.wave, second.remaining_s) == (2, 0.0), "the first wave took 7 s, and so long the second has taken"
+    assert first.to_json()["remainingSeconds"] is None
+    assert "time left unknown" in plain_line(first)
+    assert "about 0 s left in this phase, later phases unknown" in plain_line(second)
+
+
+def test_another_machine_reads_the_same_from_the_mirror_and_whether_anybody_is_at_work(tmp_path: Path) -> None:
+    world, plan = World(tmp_path / "here", leased=True), exit_plan()
+    folder = world.begin(plan)
+    opened = session(world.cluster, tmp_path / "there")
+    entries, at_work = asyncio.run(execution.watched(opened, folder.run))
+    assert ([entry.event.name for entry in entries], at_work) == (["run-opened"], True)
+    world.run(folder, plan)
+    entries, at_work = asyncio.run(execution.watched(opened, folder.run))
+    assert entries == read_entries(folder.journal), "the last words are in the mirror too"
+    assert not at_work
+    assert progress_of(entries, world.clock.wall()).ended == "done"

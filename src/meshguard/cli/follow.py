@@ -49,12 +49,21 @@ class ProgressView:
         return f"{progress.elapsed_s:4.0f} s  {plain_line(progress)}"
 
 
+def _left(progress: Progress) -> str:
+    if progress.remaining_s is None:
+        return "time left unknown"
+    later = "" if progress.phase_number == progress.phases else ", later phases unknown"
+    return f"about {progress.remaining_s:.0f} s left in this phase{later}"
+
+
 def plain_line(progress: Progress) -> str:
     """`restart (4 of 5), wave 1 of 1, 3 of 7 steps: waiting for ... (2 of 3): cart has old pods`."""
     parts = [f"{progress.phase or 'beginning'} ({progress.phase_number} of {progress.phases})"]
     if progress.waves > 1:
         parts.append(f"wave {progress.wave} of {progress.waves}")
     parts.append(f"{progress.done} of {progress.steps} steps")
+    if not progress.ended and progress.waves > 1:
+        parts.append(_left(progress))
     line = ", ".join(parts)
     if progress.ended:
         return f"{line}: {progress.ended}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshguard.cli import options
+from meshguard.cli import options, watch
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ def show(run: str, where: Where, output: str) -> None:
         ),
     ]
     print(render.table(("AT", "PHASE", "STATE", "WHAT", "NOTE"), sorted(lines)))
+
+
+runs.add_command(watch.follow)
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from meshguard.journal.entries import Entry
+from meshguard.journal.events import Failed
 from meshguard.journal.journal import Follower
 from meshguard.journal.state import RunState, add, state_of
 from meshguard.model.verdict import Truth
@@ -45,10 +46,14 @@ class Progress:
     conflicts: int
     awaiting: tuple[AwaitProgress, ...]
     elapsed_s: float
+    remaining_s: float | None
+    """For this phase, by the pace of its waves so far; None while that is unknown. Nobody knows it for later ones."""
     ended: str
     """`done`, `partial`, `verification-failed`, `stopped` or `failed`; "" while it goes on."""
     sentence: str
     """Why it ended."""
+    cause: str = ""
+    """Of what sort a failure was."""
 
     def to_json(self) -> dict[str, Any]:
         """The public JSON form."""
@@ -76,6 +81,7 @@ class Progress:
                 for a in self.awaiting
             ],
             "elapsedSeconds": self.elapsed_s,
+            "remainingSeconds": self.remaining_s,
             "ended": self.ended,
             "sentence": self.sentence,
         }
@@ -122,9 +128,20 @@ def _progress(state: RunState, wall: str) -> Progress:
         conflicts=len(state.conflicts),
         awaiting=_awaited(state, now),
         elapsed_s=seconds_between(state.opened_at, now),
+        remaining_s=_remaining(state, shape.waves if shape else 0, now),
         ended=state.ending.outcome if state.ending else "",
         sentence=state.ending.sentence if state.ending else "",
+        cause=state.ending.cause if isinstance(state.ending, Failed) else "",
     )
+
+
+def _remaining(state: RunState, waves: int, now: str) -> float | None:
+    """A wave takes as long as those before it took on the average; before the first is over nobody can tell."""
+    over = state.waves.get(state.phase, 0)
+    if state.ending or not over or not state.wave_at:
+        return None
+    each = seconds_between(state.phase_at, state.wave_at) / over
+    return round(max(0.0, each * (waves - over) - seconds_between(state.wave_at, now)), 1)
 
 
 def _awaited(state: RunState, now: str) -> tuple[AwaitProgress, ...]:

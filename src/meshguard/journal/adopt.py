@@ -38,34 +38,24 @@ def take_up(runs: Path, record: RunRecord, heard: Head | None, token: str) -> Ta
     JournalInUse while another process executes the run here, JournalError for a local journal or a mirror that cannot
     be trusted.
     """
-    mirrored = _mirrored(record)
+    known = mirrored(record)
     folder = RunDir(runs / record.run)
     if not folder.path.is_dir():
         write_folder(folder, record.plan, token)
-        write_entries(folder.journal, mirrored)
-        return TakenUp(folder, True, _lost(mirrored, heard))
+        write_entries(folder.journal, known)
+        return TakenUp(folder, True, _lost(known, heard))
     if in_use(folder.journal):
         raise JournalInUse(f"another process is executing this run now: {folder.journal} is locked")
     local = read_entries(folder.journal)
-    if _continues(local, mirrored):
+    if _continues(local, known):
         return TakenUp(folder, False, _lost(local, heard))
-    aside = None if _continues(mirrored, local) else _set_aside(folder)
-    write_entries(folder.journal, mirrored)
-    return TakenUp(folder, True, _lost(mirrored, heard), aside)
+    aside = None if _continues(known, local) else _set_aside(folder)
+    write_entries(folder.journal, known)
+    return TakenUp(folder, True, _lost(known, heard), aside)
 
 
-def require_whole(folder: RunDir, record: RunRecord | None, heard: Head | None) -> None:
-    """Raise JournalError when the local journal ends before what the cluster has heard of it: it was cut."""
-    local = read_entries(folder.journal)
-    for head in (record.head if record else None, heard):
-        if head is not None and not _has(local, head):
-            raise JournalError(
-                f"the journal {folder.journal} ends after entry {len(local)} or is another one: the cluster has seen"
-                f" its entry {head.seq}; `meshguard resume` takes up what the mirror knows"
-            )
-
-
-def _mirrored(record: RunRecord) -> tuple[Entry, ...]:
+def mirrored(record: RunRecord) -> tuple[Entry, ...]:
+    """Read and verify the journal that a mirror holds. Raises RecordError when it cannot be trusted."""
     try:
         entries, _ = read(record.journal)
     except JournalError as error:

@@ -71,6 +71,10 @@ class RunState:
     """For each phase the highest wave that was started, counted from 0."""
     phase: str = ""
     """The phase that was started last."""
+    phase_at: str = ""
+    """When that was, RFC 3339."""
+    wave_at: str = ""
+    """When its latest wave was started; "" before the first."""
     deadline_at: str = ""
     """When the run is to stand still whatever it has done, RFC 3339; "" for never."""
     ending: ev.Failed | ev.Stopped | ev.RunFinished | None = None
@@ -126,9 +130,11 @@ def _take(state: RunState, entry: Entry) -> None:
     match entry.event:
         case ev.PhaseStarted(phase):
             state.phase, state.ending = phase, None
+            state.phase_at, state.wave_at = entry.at, ""
             state.phases.pop(phase, None)
         case ev.WaveStarted(phase, wave):
             state.waves[phase] = max(wave, state.waves.get(phase, 0))
+            state.wave_at = entry.at
         case ev.Intent(step):
             state.steps[step.id] = StepMark(StepState.INTENDED, state.phase, step, intended_at=entry.at)
         case ev.Done(step_id, created_uid=uid):
