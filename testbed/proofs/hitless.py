@@ -209,7 +209,7 @@ def _print(title: str, seconds: float, edges: dict[str, EdgeStats]) -> None:
         why = ", ".join(f"{count} x {what}" for what, count in edge.failures.most_common(3))
         print(
             f"    {edge.edge:<24} {edge.protocol:<5} {edge.failed:>5} of {edge.sent:<6}"
-            f" {edge.failure_seconds:>3} s failing"
+            f" {100 * edge.failed / max(edge.sent, 1):6.2f} %  {edge.failure_seconds:>3} s failing"
             f"  P50 {edge.p50_milliseconds:.0f} ms  P99 {edge.p99_milliseconds:.0f} ms  {why}"
         )
 
