@@ -173,6 +173,23 @@ def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up_in_time
     assert Patience().first_contact_s < 5
 
 
+@pytest.mark.parametrize(("run", "reached"), [("20261101-030000-aaaa", True), ("", False)])
+def test_a_run_that_goes_on_waits_for_a_server_that_is_slow_at_first(tmp_path: Path, run: str, reached: bool) -> None:
+    clock = FakeClock()
+    busy = Say(429, {"message": "too many requests"}, {"Retry-After": "2"})
+    server = ApiServer().on(f"GET {PATH}", *[busy] * 3, namespace("shop"))
+
+    async def scenario() -> bool:
+        async with connected(server, tmp_path, clock=clock, run=run, patience=None) as cluster:
+            try:
+                return await cluster.get(SHOP) is not None
+            except Unreachable:
+                return False
+
+    assert asyncio.run(scenario()) is reached
+    assert (clock.seconds > Patience().first_contact_s) is reached
+
+
 def test_a_refusal_is_not_repeated(tmp_path: Path) -> None:
     server = ApiServer().on(f"GET {PATH}", status(403, 'namespaces "shop" is forbidden: User "x" cannot get resource'))
 

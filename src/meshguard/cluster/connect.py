@@ -32,12 +32,12 @@ async def open_cluster(
     """
     from meshguard.cluster.credentials import find_access
     from meshguard.cluster.kubernetes_cluster import KubernetesCluster
-    from meshguard.cluster.requests import Requests
+    from meshguard.cluster.requests import Requests, patience_of
 
     access = find_access(context, kubeconfig)
     headers = identity_headers(as_user, as_groups, run)
     client, connections = await access.client()
-    return KubernetesCluster(Requests(access, client, connections, clock, headers, patience))
+    return KubernetesCluster(Requests(access, client, connections, clock, headers, patience or patience_of(run)))
 
 
 def identity_headers(as_user: str, as_groups: Sequence[str], run: str) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -40,6 +40,15 @@ class Patience:
     """For one TCP connection."""
     first_pause_s: float = 0.1
     longest_pause_s: float = 2.0
+
+
+def patience_of(run: str) -> Patience:
+    """Return how long calls of a run ("" outside of one) wait.
+
+    A run that goes on was begun on a server that answered: one that is slow now must not stop it midway.
+    """
+    usual = Patience()
+    return replace(usual, first_contact_s=usual.total_s) if run else usual
 
 
 _SHORTEST_ATTEMPT_S = 0.05
