@@ -104,7 +104,7 @@ async def _restores(opened: Session, run: str) -> list[RunRecord]:
     ]
 
 
-async def resume(opened: Session, run: str, terms: Terms) -> RunDir:
+async def resume(opened: Session, run: str, terms: Terms) -> TakenUp:
     """Take an unfinished run up on this machine, from its journal here or from the mirror.
 
     Raises LeaseHeld while another process or machine is at work on the cluster, UnknownRun, JournalError, ClusterError.
@@ -121,7 +121,7 @@ async def resume(opened: Session, run: str, terms: Terms) -> RunDir:
     except (JournalError, ClusterError, UnknownRun):
         await hold.release()
         raise
-    return taken_up.folder
+    return taken_up
 
 
 async def watched(opened: Session, run: str) -> tuple[tuple[Entry, ...], bool]:

@@ -51,9 +51,12 @@ def test_elsewhere_it_is_held_taken_over_finished_and_restored(testbed: Testbed,
     assert "--take-over" in held.err
     assert not list((tmp_path / "there").rglob("journal.jsonl")), "nothing was begun"
 
+    watched = there("runs", "follow", run, "--context", "testbed", "-o", "json")
+    assert json.loads(watched.out.splitlines()[-1])["source"] == "mirror"
     resumed = there("resume", run, *mutation, "--take-over")
     assert resumed.code == 0, resumed.err + resumed.out
     assert "May have been done; each is compared with its object" in resumed.out
+    assert "this machine had no journal of the run; the mirror's is used" in resumed.err
     events = [e["event"] for e in json.loads(there("runs", "show", run, "-o", "json").out)["entries"]]
     assert events[-1] == "run-finished"
     assert {"run-opened", "run-resumed", "lease-taken"} <= set(events)
@@ -62,6 +65,8 @@ def test_elsewhere_it_is_held_taken_over_finished_and_restored(testbed: Testbed,
     assert (again.code, "nothing is left to do" in again.out) == (0, True)
 
     third = Meshguard(testbed.kubeconfig, tmp_path / "third")
+    followed = third("runs", "follow", run, "--context", "testbed")
+    assert (followed.code, followed.out.strip().endswith(": done")) == (0, True), followed.out + followed.err
     restored = third("restore", run, *mutation)
     assert restored.code == 0, restored.err
     assert objects.differences(before, objects.concerned(testbed, CONCERNED)) == []

@@ -124,6 +124,28 @@ def test_the_way_out_is_finished_elsewhere_without_a_local_file(tmp_path: Path) 
     assert moment > MOMENTS_AT_LEAST
 
 
+def test_the_way_back_is_finished_elsewhere_without_a_local_file(tmp_path: Path) -> None:
+    plan = exit_plan()
+    for moment in count():
+        world = World(tmp_path / "here" / str(moment), leased=True)
+        before = world.cluster.contents()
+        folder = world.begin(plan)
+        life(world, folder, plan, None)
+        undo = back(world, plan, folder.run)
+        again = world.begin(undo)
+        died = life(world, again, undo, moment)
+        if died:
+            world.die_at(None)
+            there = world.elsewhere(tmp_path / "there" / str(moment))
+            life(there, there.take_up(again.run), undo, None)
+        assert world.cluster.contents() == before, f"killed at moment {moment}"
+        assert effects_of(world).total() == 2 * len(plan.steps), f"killed at moment {moment}: something was done twice"
+        assert not open_runs(world.snapshot())
+        if not died:
+            break
+    assert moment > MOMENTS_AT_LEAST
+
+
 def test_what_a_killed_run_may_have_done_is_in_its_record_at_every_moment(tmp_path: Path) -> None:
     """Another machine, without any local file, must know everything that may have been changed."""
     plan = exit_plan()

@@ -112,7 +112,8 @@ def test_such_a_run_leaves_nothing_in_the_cluster_and_goes_on_after_its_death(tm
     rest = asyncio.run(execution.remainder(opened, folder.run))
     assert [step.id for step in rest.steps(*rest.record.states.values())] == ["1", "2"]
     again = asyncio.run(execution.resume(opened, folder.run, Terms("went on")))
-    assert execute(cluster, again)[-1] is Result.DONE
+    assert list(again.sentences()) == []
+    assert execute(cluster, again.folder)[-1] is Result.DONE
     assert [entry.event.name for entry in read_entries(folder.journal)].count("run-resumed") == 1
     assert not [ref for ref in cluster.docs if ref.namespace == "meshguard-system"]
 

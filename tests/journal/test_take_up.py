@@ -44,6 +44,7 @@ def mirror(world: World, folder: RunDir, *, executed: bool = False) -> RunRecord
 def test_elsewhere_the_mirror_becomes_the_journal_byte_for_byte(world: World, folder: RunDir, tmp_path: Path) -> None:
     taken = take_up(tmp_path / "there", mirror(world, folder), None, "7f3a")
     assert (taken.from_mirror, taken.lost) == (True, 0)
+    assert list(taken.sentences()) == ["this machine had no journal of the run; the mirror's is used"]
     assert taken.folder.journal.read_bytes() == folder.journal.read_bytes()
     assert taken.folder.read_plan() == folder.read_plan()
     assert taken.folder.token() == "7f3a" != folder.token()
@@ -63,6 +64,8 @@ def test_a_journal_here_that_was_cut_is_completed_from_the_mirror(world: World, 
     folder.journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:-2]))
     taken = take_up(world.runs, mirror(world, folder), None, "")
     assert (taken.from_mirror, taken.set_aside) == (True, None)
+    (cut,) = taken.sentences()
+    assert cut.startswith(f"the journal of this machine ended after entry {len(whole.splitlines()) - 2};")
     assert folder.journal.read_bytes() == whole
 
 
@@ -75,13 +78,16 @@ def test_a_journal_that_went_another_way_is_set_aside_and_not_lost(world: World,
     taken = take_up(world.runs, mirror(world, folder), None, "")
     assert taken.set_aside is not None
     assert taken.set_aside.read_bytes() == other_way
+    assert str(taken.set_aside) in next(taken.sentences())
     assert folder.journal.read_bytes() == b"".join(lines)
 
 
 def test_entries_that_only_the_cluster_has_heard_of_are_counted(world: World, folder: RunDir, tmp_path: Path) -> None:
     record = mirror(world, folder)
     heard = Head(record.head.seq + 3, "a" * 64)
-    assert take_up(tmp_path / "there", record, heard, "7f3a").lost == 3
+    taken = take_up(tmp_path / "there", record, heard, "7f3a")
+    assert taken.lost == 3
+    assert "3 entries that the cluster has heard of are lost" in list(taken.sentences())[-1]
     assert take_up(world.runs, record, heard, "").lost == 3, "a journal here that ends before it was cut"
 
 

@@ -201,7 +201,10 @@ async def _resume(target: Target, run: str, carrying: Carrying) -> RunDir | None
         if rest.finished:
             return None
         await _agree(opened, rest.record.plan, carrying)
-        return await execution.resume(opened, run, carrying.terms())
+        taken_up = await execution.resume(opened, run, carrying.terms())
+    for sentence in taken_up.sentences():
+        print(f"! {sentence}", file=sys.stderr)
+    return taken_up.folder
 
 
 async def _agree(opened: Session, plan: Plan, carrying: Carrying) -> None:

@@ -114,8 +114,9 @@ async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
 async def _resume(request: SnapshotRequest) -> dict[str, Any]:
     async with app.session(_target(request.context, request.settings)) as opened:
         await _require_consent(opened, request)
-        folder = await execution.resume(opened, request.run, _terms(request))
-    return {"run": folder.run, "changed": True, "sentence": f"run {folder.run} is taken up again"}
+        taken_up = await execution.resume(opened, request.run, _terms(request))
+    sentence = "; ".join([f"run {request.run} is taken up again", *taken_up.sentences()])
+    return {"run": request.run, "changed": True, "sentence": sentence}
 
 
 async def _require_consent(opened: app.Session, request: SnapshotRequest) -> None:

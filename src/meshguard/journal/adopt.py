@@ -6,7 +6,7 @@ rebuilt: the engine does those steps again, and a step whose object has its effe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,6 +29,19 @@ class TakenUp:
     """Entries that the cluster has heard of and nobody has any more."""
     set_aside: Path | None = None
     """Where the journal of this machine went, if it is another branch of the run than the mirror's."""
+    had: int = 0
+    """How many entries this machine's journal had; 0 when there was none."""
+
+    def sentences(self) -> Iterator[str]:
+        """Say what was not as it should be: a journal that was cut must show."""
+        if self.from_mirror and self.had and not self.set_aside:
+            yield f"the journal of this machine ended after entry {self.had}; what the mirror knows besides was added"
+        elif self.from_mirror and not self.set_aside:
+            yield "this machine had no journal of the run; the mirror's is used"
+        if self.set_aside:
+            yield f"the journal of this machine went another way than the mirror; it is kept as {self.set_aside}"
+        if self.lost:
+            yield f"{self.lost} entries that the cluster has heard of are lost; their steps are compared with objects"
 
 
 def take_up(runs: Path, record: RunRecord, heard: Head | None, token: str) -> TakenUp:
@@ -51,7 +64,7 @@ def take_up(runs: Path, record: RunRecord, heard: Head | None, token: str) -> Ta
         return TakenUp(folder, False, _lost(local, heard))
     aside = None if _continues(known, local) else _set_aside(folder)
     write_entries(folder.journal, known)
-    return TakenUp(folder, True, _lost(known, heard), aside)
+    return TakenUp(folder, True, _lost(known, heard), aside, len(local))
 
 
 def mirrored(record: RunRecord) -> tuple[Entry, ...]:
