@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,8 +36,11 @@ class Proof:
         return self
 
     def count(self, label: str, counts: Mapping[str, Any]) -> None:
-        """Keep raw counts under a label; dataclasses become mappings."""
-        self._raw[label] = {key: asdict(v) if is_dataclass(v) else v for key, v in counts.items()}  # type: ignore[arg-type]
+        """Keep raw counts under a label; flat dataclasses become mappings.
+
+        Not by `asdict`: it turns a Counter into one that counts its own pairs.
+        """
+        self._raw[label] = {key: vars(v) if is_dataclass(v) else v for key, v in counts.items()}
 
     def note(self, notes: Mapping[str, Any]) -> None:
         """Keep what explains the counts."""
