@@ -258,7 +258,7 @@ def _go_fields() -> Iterator[tuple[tuple[str, str], dict[str, str]]]:
 
 
 def _mark(schema: Schema, fields: dict[str, str], go: dict[tuple[str, str], dict[str, str]]) -> None:
-    """Say of each property what Go's encoder does with an empty one: `omit`, `keep` (a pointer) or `always`."""
+    """Say of each property what Go's encoder does with an empty one: `omit`, `always`; of pointers `keep`, `null`."""
     flat = dict(fields)
     todo = [key for key in fields if key.startswith(",inline ")]
     while todo:
@@ -272,7 +272,8 @@ def _mark(schema: Schema, fields: dict[str, str], go: dict[tuple[str, str], dict
         type_, _, options = flat.get(name, "* omitempty").partition(" ")
         omits = "omitempty" in options or "omitzero" in options
         pointer = type_.startswith("*")
-        property_["x-go"] = "keep" if pointer and omits else "omit" if omits else "always"
+        kept = ("keep" if omits else "null") if pointer else ("omit" if omits else "always")
+        property_["x-go"] = kept
         if "omitzero" in options and not pointer:
             property_["x-go"] = "omitzero"
 

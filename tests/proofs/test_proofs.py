@@ -52,3 +52,12 @@ def test_every_row_of_a_sample_of_the_tables_is_needed() -> None:
     answer = last_line("tables")
     print(answer)
     assert answer["killed"] == answer["rows"] > 0
+
+
+@pytest.mark.testbed
+@pytest.mark.usefixtures("able_machine")
+def test_the_simulated_api_answers_as_the_real_one() -> None:
+    answer = last_line("api")
+    print(answer)
+    assert answer["cases"] > 100
+    assert answer["differences"] == 0

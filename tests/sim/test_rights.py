@@ -80,7 +80,7 @@ def test_impersonation_needs_a_right_of_its_own(client: Client) -> None:
     client.user = PEOPLE["viewer"]
     status, doc = ask_as(client, ("Impersonate-User", "jane"))
     assert status == 403
-    assert doc["message"].startswith('users "jane" is forbidden: User "viewer" cannot impersonate resource "users"')
+    assert doc["message"].startswith('pods is forbidden: User "viewer" cannot impersonate-on:user-info:list resource')
 
 
 def test_the_audit_log_tells_who_spoke_for_whom(client: Client) -> None:

@@ -26,6 +26,7 @@ _VERBS: Mapping[str, Handler] = {
     "delete": writing.delete,
     "deletecollection": writing.delete_collection,
 }
+_DEPRECATED = {("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -34,17 +35,20 @@ class Api:
 
     def __init__(self, objects: Objects, authorizer: Authorizer, audit: Audit | None = None) -> None:
         self.objects, self.authorizer, self.audit = objects, authorizer, audit
-        self._reviews = Reviews(authorizer)
+        self._reviews = Reviews(authorizer, objects.clock)
         self.address = ""
 
     def answer(self, request: Request) -> Response:
         """Answer a request; a refusal is an answer as well."""
         target, asker, began = target_of(request), request.user, self.objects.clock.wall()
         try:
-            request = replace(request, user=self.authorizer.impersonated(asker, request.impersonation))
+            request = replace(request, user=self.authorizer.impersonated(asker, request.impersonation, target))
             response = self._answer(request, target)
         except ApiError as problem:
             response = responses.error(problem)
+        warning = _DEPRECATED.get((target.group, target.plural))
+        if warning:
+            response = replace(response, warnings=(*response.warnings, warning))
         if self.audit is not None:
             self.audit.record(request, target, response, asker, began)
         return response
@@ -60,7 +64,7 @@ class Api:
         registry = self.objects.registry
         resource = registry.find(target.group, target.version, target.plural)
         if resource is None:
-            if not registry.has_version(target.group, target.version):
+            if target.group and target.group not in registry.groups():
                 return responses.plain("404 page not found\n", 404)
             raise unknown_resource()
         if bool(target.namespace) and not resource.namespaced:

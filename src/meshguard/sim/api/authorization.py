@@ -95,7 +95,7 @@ class Authorizer:
         action = Action.of(target)
         return "" if self.allows(request.user, action) else action.refusal(request.user)
 
-    def impersonated(self, user: User, headers: Sequence[tuple[str, str]]) -> User:
+    def impersonated(self, user: User, headers: Sequence[tuple[str, str]], target: Target) -> User:
         """The user in whose name somebody asks. Raises ApiError: 403 when that is not allowed, 500 for half a name."""
         named = [(name.lower(), value) for name, value in headers if name.lower().startswith("impersonate-")]
         if not named:
@@ -110,12 +110,12 @@ class Authorizer:
         if not chosen:
             message = f"requested {[name for name, _ in named]} without impersonating a user"
             raise ApiError(500, "InternalError", f"Internal Server Error: {message}")
-        self._may(user, "users", "", chosen)
+        self._may(user, "users", "", chosen, target)
         for group in groups:
-            self._may(user, "groups", "", group)
+            self._may(user, "groups", "", group, target)
         for key, values in extra.items():
             for value in values:
-                self._may(user, "userextras", key, value)
+                self._may(user, "userextras", key, value, target)
         asked = groups
         if chosen.startswith("system:serviceaccount:") and not groups:
             namespace = chosen.split(":")[2]
@@ -124,7 +124,8 @@ class Authorizer:
             asked = (*asked, AUTHENTICATED)
         return replace(User(chosen), groups=asked, extra=extra)
 
-    def _may(self, user: User, resource: str, subresource: str, name: str) -> None:
+    def _may(self, user: User, resource: str, subresource: str, name: str, target: Target) -> None:
+        """Refuse in the words of the newer rule, which names what shall be done in the other's name."""
         group = "authentication.k8s.io" if resource == "userextras" else ""
         namespace = ""
         if resource == "users" and name.startswith("system:serviceaccount:"):
@@ -132,7 +133,10 @@ class Authorizer:
             resource = "serviceaccounts"
         action = Action("impersonate", group, resource, subresource, namespace, name)
         if not self.allows(user, action):
-            raise forbidden(group, action.resource, name, action.refusal(user))
+            kind = "serviceaccount" if resource == "serviceaccounts" else "user-info"
+            wanted = Action.of(target)
+            wanted = replace(wanted, verb=f"impersonate-on:{kind}:{wanted.verb}")
+            raise forbidden(target.group, target.plural, target.name, wanted.refusal(user))
 
 
 def _subject(binding: Doc, user: User, namespace: str) -> str:

@@ -7,10 +7,10 @@ from enum import Enum
 from typing import Any
 
 from meshguard.sim.api import structural
-from meshguard.sim.api.names import immutable_metadata_errors, metadata_errors
+from meshguard.sim.api.names import metadata_errors
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.schema import Type, named
-from meshguard.sim.api.status import Doc, FieldError, bad_request
+from meshguard.sim.api.status import Doc, FieldError, bad_request, invalid_value, required
 from meshguard.sim.api.typed import Decoder, Unmarshal, strict_error
 from meshguard.sim.api.validation.kinds import OBJECTS, UPDATES
 from meshguard.sim.api.validation.structs import struct_errors
@@ -83,10 +83,13 @@ def _check_kind(resource: Resource, body: Doc) -> None:
     if not version:
         raise bad_request(f"Object 'apiVersion' is missing in '{_shortened(body)}'")
     if kind != resource.kind and version == resource.api_version:
-        raise bad_request(
-            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f'no kind "{kind}" is registered'
-        )
+        internal = resource.group.partition(".")[0] or "core"
+        why = f"converting ({resource.version}.{kind}) to ({internal}.{resource.kind}): unknown conversion"
+        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}')
+    if version != resource.api_version and resource.custom is None:
+        short = version.rpartition("/")[2]
+        why = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        raise bad_request(f'{kind} in version "{short}" cannot be handled as a {resource.kind}: {why}')
     if version != resource.api_version:
         raise bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
@@ -103,12 +106,11 @@ def errors(resource: Resource, doc: Doc) -> Iterator[FieldError]:
     """Yield everything that is wrong with a document."""
     yield from metadata_errors(resource.kind, doc["metadata"])
     if resource.custom is not None:
-        for name, schema in resource.custom_schema["properties"].items():
-            if name in doc and name not in ("metadata", "apiVersion", "kind"):
-                yield from structural.validate(schema, doc[name], name)
-        for name in resource.custom_schema.get("required", ()):
-            if name not in doc:
-                yield FieldError(name, "FieldValueRequired", "Required value")
+        found = list(_custom_errors(resource, doc))
+        yield from found
+        if found and resource.has_rules:
+            why = "some validation rules were not checked because the object was invalid; correct the existing errors"
+            yield invalid_value("<nil>", None, f"{why} to complete validation")
         return
     yield from struct_errors(resource.type, doc, "")
     rule = OBJECTS.get(resource.storage)
@@ -116,9 +118,17 @@ def errors(resource: Resource, doc: Doc) -> Iterator[FieldError]:
         yield from rule(doc)
 
 
+def _custom_errors(resource: Resource, doc: Doc) -> Iterator[FieldError]:
+    for name, schema in resource.custom_schema["properties"].items():
+        if name in doc and name not in ("metadata", "apiVersion", "kind"):
+            yield from structural.validate(schema, doc[name], name)
+    for name in resource.custom_schema.get("required", ()):
+        if name not in doc:
+            yield required(name)
+
+
 def update_errors(resource: Resource, old: Doc, new: Doc) -> Iterator[FieldError]:
     """Yield everything that is wrong with a document that takes the place of another."""
-    yield from immutable_metadata_errors(old, new)
     yield from errors(resource, new)
     rule = UPDATES.get(resource.storage)
     if rule is not None:

@@ -5,6 +5,7 @@ Source: `pkg/apis/*/v1/defaults.go` of Kubernetes. Each function completes a str
 
 from __future__ import annotations
 
+import base64
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,6 +52,14 @@ def _pod(doc: Doc) -> None:
             for port in container.get("ports", ()):
                 port.setdefault("hostPort", port["containerPort"])
     spec.setdefault("enableServiceLinks", True)
+
+
+def _secret(doc: Doc) -> None:
+    doc.setdefault("type", "Opaque")
+    strings = doc.pop("stringData", None)
+    if strings:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in strings.items()}
+        doc["data"] = {**doc.get("data", {}), **encoded}
 
 
 def _service(doc: Doc) -> None:
@@ -197,7 +206,7 @@ DEFAULTS: Mapping[str, Default] = {
     "ProjectedVolumeSource": _these(defaultMode=420),
     "ServiceAccountTokenProjection": _these(expirationSeconds=3600),
     "ObjectFieldSelector": _these(apiVersion="v1"),
-    "Secret": _these(type="Opaque"),
+    "Secret": _secret,
     "Service": _service,
     "Endpoints": _endpoints,
     "EndpointSlice": _endpoint_slice,
@@ -224,5 +233,6 @@ DEFAULTS: Mapping[str, Default] = {
     "ValidatingWebhook": _webhook,
     "RuleWithOperations": _these(scope="*"),
     "CustomResourceDefinitionSpec": _these(conversion={"strategy": "None"}),
+    "PriorityClass": _these(preemptionPolicy="PreemptLowerPriority"),
     "StorageClass": _these(reclaimPolicy="Delete", volumeBindingMode="Immediate"),
 }

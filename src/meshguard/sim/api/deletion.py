@@ -36,7 +36,7 @@ class DeleteOptions:
         if "orphanDependents" in doc and not propagation:
             propagation = "Orphan" if doc["orphanDependents"] else "Background"
         if propagation and propagation not in _POLICIES:
-            words = [*_POLICIES]
+            words = [*_POLICIES, "nil"]
             wrong: list[FieldError] = [unsupported("propagationPolicy", propagation, words)]
             raise invalid("meta.k8s.io", "DeleteOptions", "", wrong)
         preconditions = doc.get("preconditions") or {}
@@ -71,9 +71,12 @@ def delete(
     finalizers = _finalizers(resource, metadata.get("finalizers") or [], options.propagation)
     grace = _grace(resource, entry.doc, options.grace_s)
     if not grace and not finalizers and resource.storage != "namespaces":
-        if how.dry_run:
-            return Deleted(entry, True)
-        return Deleted(objects.store.delete(resource.storage, entry.key), True)
+        if resource.storage == "pods" and not metadata.get("deletionTimestamp"):
+            shown = {**metadata, "deletionTimestamp": objects.now(), "deletionGracePeriodSeconds": 0}
+            entry = Entry(entry.key, {**entry.doc, "metadata": {**shown, "generation": metadata["generation"] + 1}}, 0)
+        if not how.dry_run:
+            objects.store.delete(resource.storage, entry.key)
+        return Deleted(entry, True)
     if metadata.get("deletionTimestamp") and not _sooner(metadata, grace):
         return Deleted(entry, False)
     if finalizers:
@@ -114,7 +117,7 @@ def _check(resource: Resource, name: str, metadata: Mapping[str, Any], options: 
     ):
         if wanted and wanted != found:
             why = f"the {word} in the precondition ({wanted}) does not match the {word} in record ({found})."
-            raise conflict(resource.group, resource.plural, name, f"{why} The object might have been {happened}")
+            raise conflict(resource.group, resource.kind, name, f"{why} The object might have been {happened}")
 
 
 def _finalizers(resource: Resource, there: list[str], propagation: str) -> list[str]:

@@ -58,8 +58,13 @@ def _head(answer: web.StreamResponse, response: Response) -> None:
     answer.headers["Cache-Control"] = "no-cache, private"
     answer.headers.update(response.headers)
     for warning in response.warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"')
-        answer.headers.add("Warning", f'299 - "{text}"')
+        answer.headers.add("Warning", warning_header(warning))
+
+
+def warning_header(warning: str) -> str:
+    """A warning as a header carries it."""
+    text = warning.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{text}"'
 
 
 async def _stream(incoming: web.Request, response: Response, stream: AsyncIterator[bytes]) -> web.StreamResponse:

@@ -84,7 +84,12 @@ class Kubelet:
             and wanted.items() <= entry.doc["metadata"].get("labels", {}).items()
         ]
         if not nodes:
-            words = f"0/{len(self._objects.store.all('nodes'))} nodes are available."
+            count = len(self._objects.store.all("nodes"))
+            head = f"0/{count} nodes are available:"
+            words = (
+                f"{head} {count} node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, "
+                f"preemption: {head} {count} Preemption is not helpful for scheduling."
+            )
             self._put(
                 pod, {"conditions": [_condition("PodScheduled", False, self._objects.now(), "Unschedulable", words)]}
             )
@@ -193,7 +198,8 @@ def _is_of_job(pod: Doc) -> bool:
 
 
 def _condition(kind: str, holds: bool, now: str, reason: str = "", message: str = "") -> Doc:
-    out = {"type": kind, "status": "True" if holds else "False", "lastProbeTime": None, "lastTransitionTime": now}
+    out: Doc = {"type": kind, "status": "True" if holds else "False", "lastProbeTime": None, "lastTransitionTime": now}
+    out["observedGeneration"] = 1
     if reason:
         out |= {"reason": reason, "message": message}
     return out

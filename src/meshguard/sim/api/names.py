@@ -13,7 +13,6 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_DNS1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _RANDOM = "bcdfghjklmnpqrstvwxz2456789"
 
 _LABEL_WORDS = (
@@ -26,11 +25,6 @@ _SUBDOMAIN_WORDS = (
     "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
-_DNS1035_WORDS = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
-    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
-)
 _QUALIFIED_WORDS = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
     "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
@@ -42,6 +36,8 @@ _VALUE_WORDS = (
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 ANNOTATIONS_BYTES = 256 * 1024
+
+_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 #: Kinds whose names are labels, not subdomains.
 _LABEL_NAMED = {"Namespace": 63, "Service": 63, "StatefulSet": 63}
@@ -62,14 +58,14 @@ def random_suffix() -> str:
 def label_error(name: str) -> str:
     """Say what is wrong with a DNS label; "" when nothing is."""
     if len(name) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     return "" if _LABEL.fullmatch(name) else _LABEL_WORDS
 
 
 def subdomain_error(name: str) -> str:
     """Say what is wrong with a DNS subdomain; "" when nothing is."""
     if len(name) > 253:
-        return "must be no more than 253 bytes"
+        return "must be no more than 253 characters"
     return "" if _SUBDOMAIN.fullmatch(name) else _SUBDOMAIN_WORDS
 
 
@@ -103,10 +99,6 @@ def name_error(kind: str, name: str) -> str:
             if bad in name:
                 return f"may not contain '{bad}'"
         return f"may not be '{name}'" if name in (".", "..") else ""
-    if kind == "Service":
-        if len(name) > 63:
-            return "must be no more than 63 bytes"
-        return "" if _DNS1035.fullmatch(name) else _DNS1035_WORDS
     if kind in _LABEL_NAMED:
         return label_error(name)
     return subdomain_error(name)
@@ -123,14 +115,17 @@ def metadata_errors(kind: str, metadata: Mapping[str, Any]) -> Iterator[FieldErr
             yield invalid_value("metadata.name", name, wrong)
     yield from label_errors(metadata.get("labels") or {}, "metadata.labels")
     yield from annotation_errors(metadata.get("annotations") or {}, "metadata.annotations")
-    for number, owner in enumerate(metadata.get("ownerReferences") or ()):
+    for owner in metadata.get("ownerReferences") or ():
         for field, words in _OWNER_FIELDS:
             if not owner.get(field):
-                yield invalid_value(f"metadata.ownerReferences[{number}].{field}", "", words)
+                yield invalid_value(f"metadata.ownerReferences.{field}", "", words)
     for number, finalizer in enumerate(metadata.get("finalizers") or ()):
         wrong = qualified_name_error(finalizer)
         if wrong:
-            yield invalid_value(f"metadata.finalizers[{number}]", finalizer, wrong)
+            yield invalid_value("metadata.finalizers", finalizer, wrong)
+        if "/" not in finalizer and finalizer not in _FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid_value(f"metadata.finalizers[{number}]", finalizer, why)
 
 
 def label_errors(labels: Mapping[str, str], path: str) -> Iterator[FieldError]:
@@ -158,7 +153,7 @@ def annotation_errors(annotations: Mapping[str, str], path: str) -> Iterator[Fie
 def immutable_metadata_errors(old: Doc, new: Doc) -> Iterator[FieldError]:
     """Yield which parts of the metadata may not change and did."""
     for field in ("name", "namespace", "uid", "creationTimestamp"):
-        if old["metadata"].get(field) != new["metadata"].get(field):
+        if new["metadata"].get(field) and old["metadata"].get(field) != new["metadata"][field]:
             yield invalid_value(f"metadata.{field}", new["metadata"].get(field), "field is immutable")
     if old["metadata"].get("deletionTimestamp"):
         added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())

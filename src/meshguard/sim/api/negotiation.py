@@ -53,4 +53,4 @@ def negotiate(accept: str) -> Form:
             continue
         if given.get("g") == "meta.k8s.io" and given.get("v") == "v1" and given["as"] in As._value2member_map_:
             return Form(kind, As(given["as"]))
-    raise not_acceptable(_FORMS[:3])
+    raise not_acceptable(_FORMS)

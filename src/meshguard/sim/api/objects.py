@@ -14,10 +14,19 @@ from meshguard.ports import Clock
 from meshguard.sim.api import codec, strategies
 from meshguard.sim.api.admission.chain import Attributes, Chain, Operation
 from meshguard.sim.api.identity import SYSTEM, User
-from meshguard.sim.api.names import random_suffix
+from meshguard.sim.api.names import immutable_metadata_errors, random_suffix
 from meshguard.sim.api.patches.ownership import track
 from meshguard.sim.api.resources import Registry, Resource
-from meshguard.sim.api.status import Doc, FieldError, already_exists, bad_request, conflict, invalid, not_found
+from meshguard.sim.api.status import (
+    ApiError,
+    Doc,
+    FieldError,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+)
 from meshguard.sim.api.store import Entry, Store
 
 Change = Callable[[Doc], Doc]
@@ -31,6 +40,8 @@ class Write:
     user: User = SYSTEM
     dry_run: bool = False
     manager: str = ""
+    replaces: bool = False
+    """By a whole object, whose UID is a precondition."""
     applies: bool = False
     """By server-side apply, which keeps the owners itself."""
 
@@ -59,7 +70,7 @@ class Objects:
         for gone in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(gone, None)
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         metadata.pop("resourceVersion", None)
         self._name(resource, namespace, metadata)
         metadata["uid"] = str(uuid.uuid4())
@@ -106,12 +117,15 @@ class Objects:
         old = entry.doc
         new = change(old)
         new = {**new, "metadata": dict(new["metadata"])}
-        self._check_versions(resource, name, old, new)
+        self._check_versions(resource, name, old, new, how.replaces)
         if subresource == "status":
             new = strategies.prepare_status(resource, old, new)
         else:
             self._place(resource, namespace, new["metadata"])
             strategies.prepare_update(resource, old, new)
+        errors = list(immutable_metadata_errors(old, new))
+        if resource.custom is None:
+            errors *= 2  # the strategies of the built-in kinds look at the metadata once more
         _restore_metadata(old, new)
         operation = Operation.UPDATE
         attributes = Attributes(operation, resource, subresource, namespace, name, new, old, how.user, how.dry_run)
@@ -119,7 +133,7 @@ class Objects:
         if subresource:
             errors = list(codec.errors(resource, new)) if resource.custom else []
         else:
-            errors = list(codec.update_errors(resource, old, new))
+            errors += codec.update_errors(resource, old, new)
         self._refuse(resource, name, errors)
         self.chain.validate(attributes.with_object(new))
         return self._store(resource, entry, new, how)
@@ -145,15 +159,15 @@ class Objects:
             return entry
         return self.store.put(resource.storage, key, new)
 
-    def _check_versions(self, resource: Resource, name: str, old: Doc, new: Doc) -> None:
+    def _check_versions(self, resource: Resource, name: str, old: Doc, new: Doc, replaces: bool) -> None:
         wanted, found = new["metadata"], old["metadata"]
-        if wanted.get("resourceVersion") not in (None, "", "0", found["resourceVersion"]):
-            raise conflict(resource.group, resource.plural, name)
-        if wanted.get("uid") not in (None, "", found["uid"]):
-            why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {found['uid']}"
-            raise conflict(resource.group, resource.plural, name, why)
         if wanted.get("name") not in (None, "", name):
             raise bad_request(f"the name of the object ({wanted['name']}) does not match the name on the URL ({name})")
+        if wanted.get("resourceVersion") not in (None, "", "0", found["resourceVersion"]):
+            raise conflict(resource.group, resource.plural, name)
+        if replaces and wanted.get("uid") not in (None, "", found["uid"]):
+            why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {found['uid']}"
+            raise conflict(resource.group, resource.plural, name, why)
 
     @staticmethod
     def _refuse(resource: Resource, name: str, errors: Sequence[FieldError]) -> None:

@@ -14,10 +14,10 @@ from meshguard.sim.api.identity import ANONYMOUS, AUTHENTICATED, MASTERS, User
 
 #: What their groups may do stands in `data/users.yaml`.
 PEOPLE: Mapping[str, User] = {
-    "admin": User("admin", (MASTERS, AUTHENTICATED)),
-    "viewer": User("viewer", ("sim:viewers", AUTHENTICATED)),
-    "shop-admin": User("shop-admin", ("sim:shop-admins", AUTHENTICATED)),
-    "stranger": User("stranger", (AUTHENTICATED,)),
+    "admin": User("admin", (MASTERS, AUTHENTICATED), "admin"),
+    "viewer": User("viewer", ("sim:viewers", AUTHENTICATED), "viewer"),
+    "shop-admin": User("shop-admin", ("sim:shop-admins", AUTHENTICATED), "shop-admin"),
+    "stranger": User("stranger", (AUTHENTICATED,), "stranger"),
 }
 
 

@@ -74,7 +74,8 @@ def version_of(request: Request) -> int:
     if not text:
         return 0
     if not text.isdigit():
-        raise bad_request(f'invalid resource version "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise bad_request(f"invalid resource version: resourceVersion: {why}")
     return int(text)
 
 
@@ -158,7 +159,9 @@ def _read_token(token: str) -> tuple[int, Key]:
         namespace, _, name = found["start"].rstrip("\0").rpartition("/")
         return int(found["rv"]), (namespace, name)
     except (binascii.Error, ValueError, KeyError, TypeError):
-        raise bad_request("continue key is not valid: illegal base64 data") from None
+        raise bad_request(
+            "invalid continue token: continue key is not valid: illegal base64 data at input byte 0"
+        ) from None
 
 
 def watch(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:

@@ -118,7 +118,10 @@ def is_dry_run(request: Request) -> bool:
     return text == "All"
 
 
-def document(request: Request, accepted: Sequence[str] = (JSON, YAML)) -> tuple[Any, list[str]]:
+_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+
+
+def document(request: Request, accepted: Sequence[str] = (JSON, YAML), kind_wanted: str = "") -> tuple[Any, list[str]]:
     """Parse the body: the document, and the fields that stand in it twice. Raises ApiError (400, 413, 415)."""
     if len(request.body) > LARGEST_BODY:
         raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {LARGEST_BODY}")
@@ -129,7 +132,7 @@ def document(request: Request, accepted: Sequence[str] = (JSON, YAML)) -> tuple[
         raise unsupported_media_type((*accepted, protobuf.MEDIA_TYPE))
     if kind.endswith("yaml"):
         return parse_yaml(request.body), []
-    return parse_json(request.body)
+    return parse_object(request.body, kind_wanted) if kind_wanted else parse_json(request.body)
 
 
 def parse_yaml(text: bytes) -> Any:
@@ -154,7 +157,23 @@ def parse_json(text: bytes) -> tuple[Any, list[str]]:
     try:
         return json.loads(text, object_pairs_hook=pairs), duplicates
     except (ValueError, RecursionError) as error:
-        raise bad_request(f"couldn't get version/kind; json parse error: {_go_words(text, error)}") from error
+        raise bad_request(_go_words(text, error)) from error
+
+
+def parse_object(text: bytes, kind: str) -> tuple[Any, list[str]]:
+    """Parse JSON that shall be an object of a kind. Raises ApiError (400)."""
+    words, shown = "", text.hex() if len(text) < 64 and text[:1] != b"{" else text.decode(errors="replace")
+    try:
+        found, duplicates = parse_json(text)
+        if isinstance(found, dict):
+            return found, duplicates
+        words = (
+            f"json: cannot unmarshal {'array' if isinstance(found, list) else 'string'} into Go value of type {_META}"
+        )
+    except ApiError as error:
+        words = error.message
+    why = f"couldn't get version/kind; json parse error: {words} ({shown or '<empty>'})"
+    raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {why}")
 
 
 def _go_words(text: bytes, error: Exception) -> str:

@@ -71,6 +71,11 @@ class Resource:
         return structural.type_of_schema(self.custom_schema)
 
     @cached_property
+    def has_rules(self) -> bool:
+        """Whether its schema has rules in CEL, which are not evaluated here."""
+        return "x-kubernetes-validations" in json.dumps(self.custom)
+
+    @cached_property
     def custom_schema(self) -> Mapping[str, Any]:
         """The structural schema of a custom resource, with the fields that every object has."""
         assert self.custom is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meshguard.ports import Clock
 from meshguard.sim.api import responses
 from meshguard.sim.api.authorization import Action, Authorizer
 from meshguard.sim.api.codec import decode
@@ -21,8 +22,8 @@ _GROUPS = ("authorization.k8s.io", "authentication.k8s.io")
 class Reviews:
     """Answers questions."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
-        self._authorizer = authorizer
+    def __init__(self, authorizer: Authorizer, clock: Clock) -> None:
+        self._authorizer, self._clock = authorizer, clock
 
     @staticmethod
     def are(resource: Resource) -> bool:
@@ -45,7 +46,7 @@ class Reviews:
             raise bad_request(f"the flight simulator does not answer a {resource.kind}")
         doc = {**doc, "metadata": doc.get("metadata", {}), "status": handler(doc, request, target)}
         if resource.kind == "SelfSubjectReview":
-            doc["metadata"] = {"creationTimestamp": None}
+            doc["metadata"] = {"creationTimestamp": self._clock.wall()[:19] + "Z"}
         header = {"kind": resource.kind, "apiVersion": resource.api_version}
         return responses.document({**header, **doc}, form, 201)
 
@@ -73,7 +74,7 @@ class Reviews:
         if (asked is None) == (other is None):
             why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             wrong = [invalid_value("spec.resourceAttributes", asked, why)]
-            raise invalid("authorization.k8s.io", kind, "", wrong)
+            raise invalid("authorization.k8s.io", "", "", wrong)
         if asked is not None:
             names = ("verb", "group", "resource", "subresource", "namespace", "name")
             action = Action(*(asked.get(name, "") for name in names))
@@ -107,6 +108,8 @@ class Reviews:
     def _self(self, doc: Doc, request: Request, target: Target) -> Doc:
         user = request.user
         info: Doc = {"username": user.name, "groups": list(user.groups)}
+        if user.uid:
+            info["uid"] = user.uid
         if user.extra:
             info["extra"] = {key: list(values) for key, values in user.extra.items()}
         return {"userInfo": info}

@@ -36,6 +36,8 @@ class Empty(Enum):
     OMIT = "omit"
     KEEP = "keep"
     """The field is a pointer: a zero that was given is kept, an absent one stays absent."""
+    NULL = "null"
+    """The field is a pointer that is always written."""
     ALWAYS = "always"
     OMIT_ZERO = "omitzero"
 

@@ -65,11 +65,11 @@ def _requirement(part: str, whole: str) -> Callable[[Mapping[str, str]], bool]:
         if match:
             break
     else:
-        raise _unreadable(f"found '{part.split()[0]}', expected: ',' or 'end of string'")
+        raise bad_request("found '=', expected: ',' or 'end of string'")
     key = match["key"]
     wrong = qualified_name_error(key)
     if wrong:
-        raise _unreadable(f'key: Invalid value: "{key}": {wrong}')
+        raise _unreadable(f'<nil>: Invalid value: "{key}": {wrong}')
     if form is _EXISTS:
         absent = match["not"] == "!"
         return lambda labels: (key not in labels) == absent

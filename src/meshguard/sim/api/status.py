@@ -150,12 +150,12 @@ def expired(message: str) -> ApiError:
 def unsupported_media_type(wanted: Sequence[str]) -> ApiError:
     """415."""
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(wanted)}"
-    return ApiError(415, "UnsupportedMediaType", message, {})
+    return ApiError(415, "UnsupportedMediaType", message)
 
 
 def not_acceptable(wanted: Sequence[str]) -> ApiError:
     """406."""
-    message = f"only the following media types are accepted: {', '.join(wanted)}"
+    message = f"406: Not Acceptable\n\nAvailable representations: {', '.join(wanted)}"
     return ApiError(406, "NotAcceptable", message, {})
 
 
@@ -165,7 +165,10 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> A
     text = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
     causes = [error.cause() for error in errors]
     message = f'{qualified(group, kind)} "{name}" is invalid: {text}'
-    return ApiError(422, "Invalid", message, _details(group, kind, name, causes=causes))
+    details = _details(group, kind, name, causes=causes)
+    if not kind:
+        details = {"causes": causes, **({"group": group} if group else {})}
+    return ApiError(422, "Invalid", message, details)
 
 
 def too_many_requests(message: str, seconds: int, **details: Any) -> ApiError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.status import Doc, FieldError, invalid, invalid_value
+from meshguard.sim.api.typed import Decoder
 
 if TYPE_CHECKING:
     from meshguard.sim.api.store import Store
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SERVICE_RANGE = ipaddress.ip_network("10.96.0.0/17")
 _FIRST_FREE = 10
 """Service addresses below are for the cluster's own services."""
+
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
 #: Kinds whose changes count in `metadata.generation`. Custom resources all do.
 _COUNTED = frozenset(
@@ -55,12 +58,17 @@ def prepare_create(resource: Resource, doc: Doc, store: Store) -> None:
         if resource.custom is not None:
             doc.pop("status", None)
         elif "status" in doc:
-            doc["status"] = {}
+            doc["status"] = _empty_status(resource)
     if counts_generations(resource):
         doc["metadata"]["generation"] = 1
     prepare = _CREATE.get(resource.storage)
     if prepare is not None:
         prepare(doc, store)
+
+
+def _empty_status(resource: Resource) -> Doc:
+    """What Go writes for a status that nobody has set."""
+    return Decoder(defaults=False).decode(resource.type.fields["status"].of, {})
 
 
 def prepare_update(resource: Resource, old: Doc, new: Doc) -> None:
@@ -72,6 +80,8 @@ def prepare_update(resource: Resource, old: Doc, new: Doc) -> None:
             new.pop("status", None)
     if resource.storage == "services":
         _keep_addresses(old, new)
+    if resource.storage == "daemonsets.apps":
+        _count_templates(old, new)
     if counts_generations(resource):
         generation = old["metadata"].get("generation", 1)
         changed = _body(old) != _body(new)
@@ -134,8 +144,9 @@ def _service(doc: Doc, store: Store) -> None:
             str(SERVICE_RANGE[number]) for number in range(_FIRST_FREE, 32768) if str(SERVICE_RANGE[number]) not in used
         )
     spec["clusterIPs"] = [spec["clusterIP"]]
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    free = given == "None" and not spec.get("selector")  # its endpoints may be of any family
+    spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if free else ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if free else "SingleStack")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         _node_ports(doc, store)
 
@@ -152,6 +163,22 @@ def _node_ports(doc: Doc, store: Store) -> None:
     for port in doc["spec"].get("ports", ()):
         if not port.get("nodePort"):
             port["nodePort"] = next(free)
+
+
+def _count_templates(old: Doc, new: Doc) -> None:
+    number = int(old["metadata"].get("annotations", {}).get(_TEMPLATE_GENERATION, 1))
+    number += old["spec"]["template"] != new["spec"]["template"]
+    annotations = {**new["metadata"].get("annotations", {}), _TEMPLATE_GENERATION: str(number)}
+    new["metadata"] = {**new["metadata"], "annotations": annotations}
+
+
+def _daemon_set(doc: Doc, store: Store) -> None:
+    doc["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = "1"
+
+
+def _volume_claim(doc: Doc, store: Store) -> None:
+    doc["status"] = {"phase": "Pending"}
+    doc["metadata"]["finalizers"] = [*doc["metadata"].get("finalizers", ()), "kubernetes.io/pvc-protection"]
 
 
 def _keep_addresses(old: Doc, new: Doc) -> None:
@@ -181,6 +208,8 @@ def _job(doc: Doc, store: Store) -> None:
     given = template.get("metadata", {})
     spec["template"] = {**template, "metadata": {**given, "labels": {**given.get("labels", {}), **labels}}}
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    if not metadata.get("labels"):
+        metadata["labels"] = dict(spec["template"]["metadata"]["labels"])
 
 
 _CREATE: Mapping[str, Callable[[Doc, Store], None]] = {
@@ -188,5 +217,6 @@ _CREATE: Mapping[str, Callable[[Doc, Store], None]] = {
     "services": _service,
     "namespaces": _namespace,
     "jobs.batch": _job,
-    "persistentvolumeclaims": lambda doc, store: doc.update(status={"phase": "Pending"}),
+    "daemonsets.apps": _daemon_set,
+    "persistentvolumeclaims": _volume_claim,
 }

@@ -104,6 +104,8 @@ def validate(schema: Schema, value: Any, path: str) -> Iterator[FieldError]:
     wanted = schema.get("type")
     if wanted and not _is(wanted, value):
         yield _wrong_type(path, value, wanted)
+        if "enum" in schema:
+            yield unsupported(path, value, [str(word) for word in schema["enum"]])
         return
     if "enum" in schema and value not in schema["enum"]:
         yield unsupported(path, value, [str(word) for word in schema["enum"]])

@@ -102,9 +102,13 @@ class Decoder:
                 continue
             if field.default is not None and self._defaults:
                 out[name] = field.default
+            elif field.empty is Empty.NULL:
+                out[name] = None
             elif field.of.shape is Shape.STRUCT:
                 if field.empty in (Empty.OMIT, Empty.ALWAYS):
                     out[name] = self._struct(field.of, {}, f"{path}.{name}", f"{plain}.{name}")
+            elif field.of.shape is Shape.TIME and field.empty is Empty.OMIT:
+                out[name] = None  # a struct, which Go's encoder does not omit
             elif field.empty is Empty.ALWAYS:
                 out[name] = _ZERO.get(field.of.shape)
         if default is not None:

@@ -46,7 +46,7 @@ def how(request: Request) -> Write:
 
 def create(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
     """POST to a collection. Raises ApiError."""
-    body, duplicates = document(request)
+    body, duplicates = document(request, kind_wanted=resource.kind)
     doc, warnings = decode(resource, body, field_validation(request), duplicates)
     _check_size(doc)
     entry = objects.create(resource, target.namespace, doc, how(request))
@@ -55,12 +55,17 @@ def create(objects: Objects, resource: Resource, request: Request, target: Targe
 
 def update(objects: Objects, resource: Resource, request: Request, target: Target, form: Form) -> Response:
     """PUT an object or its status. Raises ApiError."""
-    body, duplicates = document(request)
+    body, duplicates = document(request, kind_wanted=resource.kind)
     doc, warnings = decode(resource, body, field_validation(request), duplicates)
     _check_size(doc)
-    if not doc["metadata"].get("name"):
+    name = doc["metadata"].get("name")
+    if not name:
         raise bad_request("name must be provided")
-    entry = objects.update(resource, target.namespace, target.name, lambda _: doc, how(request), target.subresource)
+    if name != target.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
+    entry = objects.update(
+        resource, target.namespace, target.name, lambda _: doc, replace(how(request), replaces=True), target.subresource
+    )
     return responses.one(resource, entry, form, objects.now(), include_of(request), 200, warnings)
 
 
@@ -68,6 +73,9 @@ def patch(objects: Objects, resource: Resource, request: Request, target: Target
     """PATCH an object or its status. Raises ApiError."""
     accepted = [JSON_PATCH, MERGE_PATCH, *([STRATEGIC] if resource.custom is None else []), APPLY]
     if request.content_type not in accepted:
+        media = (JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY)
+        if request.content_type not in media:
+            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
         raise unsupported_media_type(accepted)
     if request.content_type == APPLY:
         return apply(objects, resource, request, target, form)
@@ -87,7 +95,7 @@ def apply(objects: Objects, resource: Resource, request: Request, target: Target
         raise bad_request("error decoding YAML: the body is no object")
     if (body.get("metadata") or {}).get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    given, warnings = _decode_partial(resource, body, field_validation(request))
+    given = _decode_partial(resource, body)
     given["metadata"].setdefault("name", target.name)
     writer = replace(how(request), applies=True)
     now, forced = objects.now(), request.flag("force")
@@ -102,15 +110,23 @@ def apply(objects: Objects, resource: Resource, request: Request, target: Target
         entry, status = objects.create(resource, target.namespace, onto({"metadata": {}}), writer), 201
     else:
         entry = objects.update(resource, target.namespace, target.name, onto, writer, target.subresource)
-    return responses.one(resource, entry, form, objects.now(), include_of(request), status, warnings)
+    return responses.one(resource, entry, form, objects.now(), include_of(request), status)
 
 
-def _decode_partial(resource: Resource, body: Doc, validation: FieldValidation) -> tuple[Doc, list[str]]:
+def _decode_partial(resource: Resource, body: Doc) -> Doc:
     """Decode a configuration, which has only the fields that its writer cares for: no defaults, no zeros."""
-    _, warnings = decode(resource, body, validation)
+    _, warnings = decode(resource, body, FieldValidation.WARN)
+    unknown = [w.split('"')[1] for w in warnings if w.startswith("unknown field")]
+    if unknown:
+        words = [f".{path}: field not declared in schema" for path in unknown]
+        told = words[0] if len(words) == 1 else "errors:\n" + "\n".join(f"  {word}" for word in words)
+        metadata = body.get("metadata") or {}
+        place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+        kind = f"{resource.api_version}, Kind={resource.kind}"
+        raise ApiError(500, "", f"failed to create typed patch object ({place}; {kind}): {told}")
     kept = {key: value for key, value in body.items() if key not in ("apiVersion", "kind", "status")}
     metadata = {key: value for key, value in (body.get("metadata") or {}).items() if value is not None}
-    return {**kept, "metadata": metadata}, warnings
+    return {**kept, "metadata": metadata}
 
 
 def _change(
@@ -118,10 +134,12 @@ def _change(
 ) -> tuple[Callable[[Doc], Doc], list[str]]:
     body, duplicates = parse_json(request.body)
     warnings: list[str] = []
+    if request.content_type == JSON_PATCH and not isinstance(body, list):
+        kind = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        raise bad_request(f"error decoding patch: {kind}")
     if request.content_type in (MERGE_PATCH, STRATEGIC) and not isinstance(body, dict):
         raise bad_request(
-            f"error decoding patch: json: cannot unmarshal {type(body).__name__} into Go value of type "
-            "map[string]interface {}"
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
         )
 
     def change(old: Doc) -> Doc:
@@ -131,13 +149,26 @@ def _change(
             doc, said = decode(resource, patched, validation, duplicates)
         except ApiError as error:
             words = error.message.partition("cannot be handled as a ")[2].partition(": ")[2] or error.message
-            wrong = [invalid_value("patch", encoded(patched).decode(), words)]
+            shown = encoded(patched).decode()
+            type_ = words.rpartition(" of type ")[2]
+            if request.content_type == STRATEGIC and type_ != words:
+                shown, words = _go_map(body), f"unrecognized type: {type_}"
+            wrong = [invalid_value("patch", shown, words)]
             raise invalid("", "", "", wrong) from error
         warnings[:] = said
         _check_size(doc)
         return doc
 
     return change, warnings
+
+
+def _go_map(value: Any) -> str:
+    """A value as Go prints it, which is what a refused strategic merge patch is shown as."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_go_map(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(_go_map(item) for item in value) + "]"
+    return "<nil>" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def apply_patch(resource: Resource, doc: Doc, kind: str, body: Any) -> Doc:

@@ -83,7 +83,7 @@ class Deployments:
                 "ownerReferences": [owner_reference(self._hands.resource(STORAGE), doc)],
             },
             "spec": {
-                "replicas": 0,
+                "replicas": self._first_size(doc, sets),
                 "selector": {**selector, "matchLabels": {**selector.get("matchLabels", {}), HASH: name}},
                 "template": {**template, "metadata": {**template.get("metadata", {}), "labels": labels}},
             },
@@ -93,6 +93,15 @@ class Deployments:
         entry = self._hands.create(SETS, doc["metadata"]["namespace"], body)
         self._set_revision(doc, revision)
         return entry.doc if entry else None
+
+    @staticmethod
+    def _first_size(doc: Doc, sets: list[Doc]) -> int:
+        """How many pods the new ReplicaSet begins with: as many as the surge allows."""
+        wanted = int(doc["spec"].get("replicas", 1))
+        total = sum(s["spec"].get("replicas", 0) for s in sets)
+        if doc["spec"]["strategy"].get("type") == "Recreate":
+            return wanted if not sets else 0
+        return max(0, min(wanted, wanted + _bounds(doc)[0] - int(total)))
 
     def _annotations(self, doc: Doc) -> Doc:
         given = {k: v for k, v in doc["metadata"].get("annotations", {}).items() if k not in _NOT_COPIED}
@@ -220,6 +229,7 @@ class Deployments:
             ),
             progress,
         ]
+        status["collisionCount"] = doc.get("status", {}).get("collisionCount")
         self._hands.set_status(STORAGE, doc, status)
         return again
 

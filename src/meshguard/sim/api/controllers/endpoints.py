@@ -75,7 +75,8 @@ class Endpoints:
         labels["endpoints.kubernetes.io/managed-by"] = "endpoint-controller"
         old = self._hands.get("endpoints", key)
         if old is None:
-            body: Doc = {"metadata": {"name": key[1], "labels": labels}}
+            marked = {"endpoints.kubernetes.io/last-change-trigger-time": service["metadata"]["creationTimestamp"]}
+            body: Doc = {"metadata": {"name": key[1], "labels": labels, "annotations": marked}}
             self._hands.create("endpoints", key[0], {**body, **({"subsets": subsets} if subsets else {})})
         elif old.get("subsets", []) != subsets:
             self._hands.update("endpoints", key, {"subsets": subsets})

@@ -36,6 +36,7 @@ class Jobs:
             return None
         spec, status = doc["spec"], doc.get("status", {})
         if spec.get("suspend"):
+            self._suspend(key, doc)
             return None
         pods = self._hands.owned("pods", key[0], doc["metadata"]["uid"])
         succeeded = sum(pod["status"].get("phase") == "Succeeded" for pod in pods)
@@ -65,6 +66,13 @@ class Jobs:
         if fresh != status:
             self._hands.update(JOBS, key, {"status": fresh}, "status")
         return None
+
+    def _suspend(self, key: Key, doc: Doc) -> None:
+        found = doc.get("status", {}).get("conditions", [])
+        if not any(c["type"] == "Suspended" and c["status"] == "True" for c in found):
+            fresh = _condition("Suspended", "JobSuspended", "Job suspended", self._objects.now())
+            status = {"conditions": [fresh], "ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}
+            self._hands.update(JOBS, key, {"status": status}, "status")
 
 
 def _condition(kind: str, reason: str, message: str, now: str) -> Doc:

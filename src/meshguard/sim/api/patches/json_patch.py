@@ -43,7 +43,6 @@ def _operate(doc: Any, operation: Mapping[str, Any]) -> Any:
         case "replace":
             if not path:
                 return operation.get("value")
-            _read(doc, path)
             return _set(doc, path, operation.get("value"))
         case "test":
             return _tested(doc, path, operation)

@@ -7,9 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshguard.sim.api.patches.paths import MISSING, Path, Paths, from_json, leaves, merged, to_json, value_at, without
+from meshguard.sim.api.patches.paths import (
+    MISSING,
+    Path,
+    Paths,
+    from_json,
+    inside,
+    leaves,
+    merged,
+    to_json,
+    value_at,
+    without,
+)
 from meshguard.sim.api.resources import Resource
-from meshguard.sim.api.schema import Type
+from meshguard.sim.api.schema import Shape, Type
 from meshguard.sim.api.status import ApiError, Doc
 
 _OWN = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation", "managedFields")
@@ -81,10 +92,7 @@ def track(resource: Resource, old: Doc | None, new: Doc, name: str, time: str, s
     of = resource.type
     after = owned(of, new)
     before = owned(of, old) if old else frozenset[Path]()
-    if old is None:
-        changed = after
-    else:
-        changed = frozenset(p for p in after if p not in before or value_at(of, old, p) != value_at(of, new, p))
+    changed = frozenset(p for p in after if old is None or p not in before or _differs(of, old, new, p))
     gone = before - after
     if old is not None and not changed and not gone:
         return with_managers(new, managers(old)) if "managedFields" not in new["metadata"] else new
@@ -97,6 +105,10 @@ def track(resource: Resource, old: Doc | None, new: Doc, name: str, time: str, s
         else:
             out.append(replace(manager, paths=manager.paths - changed - gone))
     return with_managers(new, [*out, writer])
+
+
+def _differs(of: Type, old: Doc, new: Doc, path: Path) -> bool:
+    return not _is_container(of, path) and value_at(of, old, path) != value_at(of, new, path)
 
 
 def apply(resource: Resource, live: Doc, config: Doc, name: str, time: str, *, force: bool) -> Doc:
@@ -128,15 +140,17 @@ def _clashes(of: Type, live: Doc, result: Doc, manager: Manager) -> Paths:
     return frozenset(
         path
         for path in manager.paths
-        if not _is_element(path)
+        if not _is_container(of, path)
         and (now := value_at(of, live, path)) is not MISSING
         and now != value_at(of, result, path)
     )
 
 
-def _is_element(path: Path) -> bool:
-    """An element of a list is owned by everybody who names it; only what stands in it can clash."""
-    return path[-1].startswith("k:")
+def _is_container(of: Type, path: Path) -> bool:
+    """A map, or an element of a list, is owned by everybody who names it; only what stands in it can clash."""
+    for step in path:
+        of = inside(of, step[2:]) if step.startswith("f:") else of.part
+    return path[-1].startswith("k:") or (of.shape is Shape.MAP and not of.atomic)
 
 
 def _conflict(clashing: Sequence[tuple[Manager, Paths]]) -> ApiError:

@@ -21,6 +21,8 @@ MISSING = object()
 def leaves(of: Type, value: Any, path: Path = ()) -> Iterator[Path]:
     """Yield the paths that somebody owns who writes this document."""
     if isinstance(value, Mapping) and value and not of.atomic and of.shape in (Shape.STRUCT, Shape.MAP):
+        if of.shape is Shape.MAP:
+            yield path
         for name, inner in value.items():
             yield from leaves(inside(of, name), inner, (*path, f"f:{name}"))
     elif isinstance(value, list) and of.shape is Shape.LIST and of.list_type in ("map", "set"):
@@ -128,13 +130,23 @@ def _merged_list(of: Type, live: list[Any], config: list[Any]) -> list[Any]:
 def to_json(paths: Iterable[Path]) -> dict[str, Any]:
     """Write paths down as `FieldsV1`."""
     out: dict[str, Any] = {}
+    paths = list(paths)
     for path in sorted(paths):
         node = out
         for step in path:
             node = node.setdefault(step, {})
-        if path[-1].startswith("k:"):
-            node["."] = {}
+    _dot(out, set(paths), ())
     return out
+
+
+def _dot(node: dict[str, Any], owned: set[Path], path: Path) -> None:
+    """Mark the containers that are owned themselves, beside what is in them."""
+    for step, inner in list(node.items()):
+        at = (*path, step)
+        if inner:
+            _dot(inner, owned, at)
+            if at in owned:
+                inner["."] = {}
 
 
 def from_json(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:

@@ -80,8 +80,8 @@ def _list(field: Field, old: list[Any], patch: Sequence[Any], order: Any) -> lis
     added: list[Any] = []
     for item in patch:
         if not isinstance(item, Mapping) or key not in item:
-            message = f"map: {item} does not contain declared merge key: {key}"
-            raise ApiError(500, "InternalError", f"Internal error occurred: {message}")
+            shown = " ".join(f"{name}:{value}" for name, value in item.items()) if isinstance(item, Mapping) else item
+            raise ApiError(500, "", f"map: map[{shown}] does not contain declared merge key: {key}")
         found = next((i for i, there in enumerate(out) if there.get(key) == item[key]), None)
         if item.get(_DIRECTIVE) == "delete":
             out = [there for there in out if there.get(key) != item[key]]
@@ -93,7 +93,7 @@ def _list(field: Field, old: list[Any], patch: Sequence[Any], order: Any) -> lis
         wanted = [item[key] for item in order if isinstance(item, Mapping) and key in item]
         return _ordered([*out, *added], wanted, lambda item: item.get(key))
     # Without an order the items that the patch adds come first, as Kubernetes merges them.
-    return [*out, *added]
+    return [*added, *out]
 
 
 def _ordered(items: list[Any], wanted: Sequence[Any], key: Any) -> list[Any]:

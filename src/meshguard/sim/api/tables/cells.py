@@ -217,7 +217,7 @@ def secret(doc: Doc, now: str) -> Cells:
 
 def service_account(doc: Doc, now: str) -> Cells:
     """ServiceAccount."""
-    return [_name(doc), len(doc.get("secrets", ())), _age(doc, now)]
+    return [_name(doc), _age(doc, now)]
 
 
 def autoscaler(doc: Doc, now: str) -> Cells:

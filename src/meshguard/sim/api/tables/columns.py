@@ -31,12 +31,12 @@ class Printer:
 
 
 def _columns(names: str, wide: str = "") -> tuple[Column, ...]:
-    """Columns by their names, `:i` for an integer; the first is the object's name."""
+    """Columns by their names, `:i` for an integer and `:b` for a truth; the first is the object's name."""
     out = [Column("Name", "string", "name")]
     for text, priority in ((names, 0), (wide, 1)):
         for name in filter(None, text.split("|")):
-            plain = name.removesuffix(":i")
-            out.append(Column(plain, "integer" if plain != name else "string", "", priority))
+            plain, _, mark = name.partition(":")
+            out.append(Column(plain, {"i": "integer", "b": "boolean"}.get(mark, "string"), "", priority))
     return tuple(out)
 
 
@@ -44,7 +44,7 @@ _CONTAINERS = "Containers|Images|Selector"
 
 PRINTERS: Mapping[str, Printer] = {
     "pods": Printer(_columns("Ready|Status|Restarts|Age", "IP|Node|Nominated Node|Readiness Gates"), pods.row),
-    "deployments.apps": Printer(_columns("Ready|Up-to-date:i|Available:i|Age", _CONTAINERS), cells.deployment),
+    "deployments.apps": Printer(_columns("Ready|Up-to-date|Available|Age", _CONTAINERS), cells.deployment),
     "replicasets.apps": Printer(_columns("Desired:i|Current:i|Ready:i|Age", _CONTAINERS), cells.replica_set),
     "statefulsets.apps": Printer(_columns("Ready|Age", "Containers|Images"), cells.stateful_set),
     "daemonsets.apps": Printer(
@@ -53,7 +53,7 @@ PRINTERS: Mapping[str, Printer] = {
     ),
     "jobs.batch": Printer(_columns("Status|Completions|Duration|Age", _CONTAINERS), cells.job),
     "cronjobs.batch": Printer(
-        _columns("Schedule|Timezone|Suspend|Active:i|Last Schedule|Age", _CONTAINERS), cells.cron_job
+        _columns("Schedule|Timezone|Suspend:b|Active:i|Last Schedule|Age", _CONTAINERS), cells.cron_job
     ),
     "services": Printer(_columns("Type|Cluster-IP|External-IP|Port(s)|Age", "Selector"), cells.service),
     "endpoints": Printer(_columns("Endpoints|Age"), cells.endpoints),
@@ -80,7 +80,7 @@ PRINTERS: Mapping[str, Printer] = {
     ),
     "configmaps": Printer(_columns("Data|Age"), cells.config_map),
     "secrets": Printer(_columns("Type|Data|Age"), cells.secret),
-    "serviceaccounts": Printer(_columns("Secrets|Age"), cells.service_account),
+    "serviceaccounts": Printer(_columns("Age"), cells.service_account),
     "horizontalpodautoscalers.autoscaling": Printer(
         _columns("Reference|Targets|MinPods|MaxPods|Replicas|Age"), cells.autoscaler
     ),
@@ -104,7 +104,7 @@ PRINTERS: Mapping[str, Printer] = {
     ),
     "resourcequotas": Printer(_columns("Request|Limit|Age"), cells.resource_quota),
     "priorityclasses.scheduling.k8s.io": Printer(
-        _columns("Value:i|Global-Default|Age|PreemptionPolicy"), cells.priority_class
+        _columns("Value:i|Global-Default:b|Age|PreemptionPolicy"), cells.priority_class
     ),
 }
 DEFAULT = Printer((Column("Name", "string", "name"), Column("Created At", "date")), cells.created)

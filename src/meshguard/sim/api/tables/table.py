@@ -12,6 +12,9 @@ from meshguard.sim.api.tables import columns
 from meshguard.sim.api.tables.ages import since
 from meshguard.sim.api.tables.columns import Column, Printer
 
+#: Written by the conversion to a version of the API only; a table is made of what comes before.
+_INTERNAL = "deprecated.daemonset.template.generation"
+
 
 def definitions(resource: Resource) -> list[Doc]:
     """The columns of a resource."""
@@ -30,7 +33,12 @@ def row(resource: Resource, doc: Doc, now: str, include: str) -> Doc:
         case "Object":
             shown = {"kind": resource.kind, "apiVersion": resource.api_version, **doc}
         case _:
-            shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": doc["metadata"]}
+            metadata = doc["metadata"]
+            if _INTERNAL in metadata.get("annotations", {}):
+                kept = {key: value for key, value in metadata["annotations"].items() if key != _INTERNAL}
+                metadata = {name: value for name, value in metadata.items() if name != "annotations"}
+                metadata = {**metadata, "annotations": kept} if kept else metadata
+            shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
     return {"cells": cells, "object": shown}
 
 
@@ -70,7 +78,7 @@ def _custom(resource: Resource) -> Printer:
 def _cell(doc: Doc, path: str, kind: str, now: str) -> Any:
     found = json_path(doc, path)
     if not found:
-        return "<unknown>" if kind == "date" else "" if kind == "string" else None
+        return "<unknown>" if kind == "date" else None
     value = found[0] if len(found) == 1 else found
     match kind:
         case "date":

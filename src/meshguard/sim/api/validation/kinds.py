@@ -11,6 +11,7 @@ from typing import Any
 from meshguard.sim.api.names import subdomain_error
 from meshguard.sim.api.selectors import selects
 from meshguard.sim.api.status import FieldError, forbidden_field, invalid_value, required, shown, unsupported
+from meshguard.sim.api.validation.structs import selector_errors
 
 Doc = Mapping[str, Any]
 Rule = Callable[[Doc], Iterator[FieldError]]
@@ -23,11 +24,14 @@ def _workload(doc: Doc) -> Iterator[FieldError]:
     spec = doc["spec"]
     selector, template = spec.get("selector"), spec["template"]
     labels = template.get("metadata", {}).get("labels") or {}
-    if not selector:
-        if selector is None or selector == {}:
-            yield required("spec.selector")
-        return
-    if not selects(selector, labels):
+    if selector is None:
+        yield required("spec.selector")
+    if selector == {}:
+        yield invalid_value("spec.selector", selector, "empty selector is invalid for deployment")
+    wrong = next(selector_errors(selector or {}, ""), None)
+    if wrong is not None:
+        yield invalid_value("spec.selector", selector, "invalid label selector")
+    elif not selects(selector, labels):
         why = "`selector` does not match template `labels`"
         yield invalid_value("spec.template.metadata.labels", labels or None, why)
     policy = template["spec"].get("restartPolicy")
@@ -91,20 +95,24 @@ def _autoscaler(doc: Doc) -> Iterator[FieldError]:
     if spec.get("minReplicas", 1) < 1:
         yield invalid_value("spec.minReplicas", spec["minReplicas"], "must be greater than or equal to 1")
     if spec.get("maxReplicas", 0) < 1:
-        yield invalid_value("spec.maxReplicas", spec.get("maxReplicas", 0), "must be greater than 0")
+        yield required("spec.maxReplicas", "must be set and greater than 0")
     if spec.get("maxReplicas", 0) < spec.get("minReplicas", 1):
         why = "must be greater than or equal to `minReplicas`"
         yield invalid_value("spec.maxReplicas", spec.get("maxReplicas", 0), why)
+    if not spec["scaleTargetRef"].get("apiVersion"):
+        yield invalid_value("spec.scaleTargetRef.apiVersion", "", "apiVersion must specify API group")
 
 
 def _disruption_budget(doc: Doc) -> Iterator[FieldError]:
     spec = doc.get("spec", {})
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
-        yield invalid_value("spec", _bare(spec), "minAvailable and maxUnavailable cannot be both set")
+        yield invalid_value("spec", _internal_budget(spec), "minAvailable and maxUnavailable cannot be both set")
 
 
-def _bare(spec: Doc) -> Doc:
-    return {key: spec[key] for key in sorted(spec)}
+def _internal_budget(spec: Doc) -> Doc:
+    """As Go shows the internal type, whose fields have no JSON names."""
+    names = ("minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy")
+    return {name[0].upper() + name[1:]: spec.get(name) for name in names}
 
 
 def _config_map(doc: Doc) -> Iterator[FieldError]:
@@ -123,14 +131,14 @@ def _config_map(doc: Doc) -> Iterator[FieldError]:
 def _role_binding(doc: Doc) -> Iterator[FieldError]:
     reference = doc["roleRef"]
     if reference.get("kind") not in ("Role", "ClusterRole"):
-        yield unsupported("roleRef.kind", reference.get("kind", ""), ["ClusterRole", "Role"])
+        yield unsupported("roleRef.kind", reference.get("kind", ""), ["Role", "ClusterRole"])
     if not reference.get("name"):
         yield required("roleRef.name")
     for number, subject in enumerate(doc.get("subjects") or ()):
         if not subject.get("name"):
             yield required(f"subjects[{number}].name")
         if subject.get("kind") not in ("ServiceAccount", "User", "Group"):
-            words = ["Group", "ServiceAccount", "User"]
+            words = ["ServiceAccount", "User", "Group"]
             yield unsupported(f"subjects[{number}].kind", subject.get("kind", ""), words)
 
 
@@ -230,6 +238,13 @@ def _config_map_update(old: Doc, new: Doc) -> Iterator[FieldError]:
             yield forbidden_field(name, "field is immutable when `immutable` is set")
 
 
+def _role_reference(old: Doc, new: Doc) -> Iterator[FieldError]:
+    if old["roleRef"] != new["roleRef"]:
+        internal = {name: new["roleRef"].get(name[0].lower() + name[1:], "") for name in ("Kind", "Name")}
+        shown_ = {"APIGroup": new["roleRef"].get("apiGroup", ""), **internal}
+        yield invalid_value("roleRef", shown_, "cannot change roleRef")
+
+
 UPDATES: Mapping[str, Update] = {
     "deployments.apps": fixed("spec", "selector"),
     "replicasets.apps": fixed("spec", "selector"),
@@ -240,6 +255,6 @@ UPDATES: Mapping[str, Update] = {
     "services": _service_update,
     "configmaps": _config_map_update,
     "secrets": fixed("type"),
-    "rolebindings.rbac.authorization.k8s.io": fixed("roleRef", why="cannot change roleRef"),
-    "clusterrolebindings.rbac.authorization.k8s.io": fixed("roleRef", why="cannot change roleRef"),
+    "rolebindings.rbac.authorization.k8s.io": _role_reference,
+    "clusterrolebindings.rbac.authorization.k8s.io": _role_reference,
 }

@@ -98,7 +98,8 @@ def _template(doc: Doc, path: str) -> Iterator[FieldError]:
     yield from annotation_errors(metadata.get("annotations") or {}, f"{path}metadata.annotations")
 
 
-def _selector(doc: Doc, path: str) -> Iterator[FieldError]:
+def selector_errors(doc: Doc, path: str) -> Iterator[FieldError]:
+    """Yield what is wrong with a label selector of a document."""
     yield from label_errors(doc.get("matchLabels") or {}, f"{path}matchLabels")
     for number, expression in enumerate(doc.get("matchExpressions") or ()):
         at = f"{path}matchExpressions[{number}]"
@@ -141,8 +142,9 @@ def _volume(doc: Doc, path: str) -> Iterator[FieldError]:
 
 
 def _service_port(doc: Doc, path: str) -> Iterator[FieldError]:
-    if not 1 <= doc.get("port", 0) <= 65535:
-        yield invalid_value(f"{path}port", doc.get("port", 0), PORT)
+    for name in ("port", "targetPort"):
+        if isinstance(doc.get(name, 0), int) and not 1 <= doc.get(name, 0) <= 65535:
+            yield invalid_value(f"{path}{name}", doc.get(name, 0), PORT)
 
 
 def _policy_rule(doc: Doc, path: str) -> Iterator[FieldError]:
@@ -169,6 +171,12 @@ def _webhook(doc: Doc, path: str) -> Iterator[FieldError]:
         yield required(f"{path}admissionReviewVersions", "must specify one of v1, v1beta1")
 
 
+def _strategy(doc: Doc, path: str) -> Iterator[FieldError]:
+    if doc.get("type") not in ("Recreate", "RollingUpdate"):
+        internal = {"Type": doc.get("type", ""), "RollingUpdate": doc.get("rollingUpdate")}
+        yield unsupported(path.removesuffix("."), internal, ["Recreate", "RollingUpdate"])
+
+
 STRUCTS: Mapping[str, tuple[Rule, ...]] = {
     "PodSpec": (
         _pod_spec,
@@ -179,7 +187,7 @@ STRUCTS: Mapping[str, tuple[Rule, ...]] = {
     "Container": (_container, one_of("imagePullPolicy", "Always", "IfNotPresent", "Never")),
     "ContainerPort": (port("containerPort"), one_of("protocol", "TCP", "UDP", "SCTP")),
     "PodTemplateSpec": (_template,),
-    "LabelSelector": (_selector,),
+    "LabelSelector": (selector_errors,),
     "EnvVar": (_env,),
     "ResourceRequirements": (_resources,),
     "Volume": (_volume,),
@@ -189,7 +197,7 @@ STRUCTS: Mapping[str, tuple[Rule, ...]] = {
         one_of("sessionAffinity", "None", "ClientIP"),
     ),
     "DeploymentSpec": (not_negative("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"),),
-    "DeploymentStrategy": (one_of("type", "Recreate", "RollingUpdate"),),
+    "DeploymentStrategy": (_strategy,),
     "ReplicaSetSpec": (not_negative("replicas", "minReadySeconds"),),
     "StatefulSetSpec": (
         not_negative("replicas"),
