@@ -127,14 +127,23 @@ def _learn(answer: Answer, known: dict[str, str]) -> None:
 
 def _comparable(answer: Answer, namespace: str, *, hides_controllers: bool) -> Any:
     body = answer.body
-    if hides_controllers and isinstance(body, dict) and body.get("kind") in _CONTROLLED:
-        annotations = body["metadata"].get("annotations", {})
-        body["metadata"]["annotations"] = {k: v for k, v in annotations.items() if not k.startswith("deployment.")}
-        body.pop("status", None)
+    if hides_controllers and isinstance(body, dict):
+        for doc in (body, *(row["object"] or {} for row in body.get("rows", ()))):
+            _hide_controllers(doc)
     if isinstance(body, list):
         body = {"events": body}
     text = json.dumps({"status": answer.status, "warnings": sorted(answer.warnings), "body": body})
     return normal(json.loads(text.replace(namespace, "NAMESPACE")))
+
+
+def _hide_controllers(doc: dict[str, Any]) -> None:
+    annotations = (doc.get("metadata") or {}).get("annotations")
+    if annotations and doc.get("kind") in (*_CONTROLLED, "PartialObjectMetadata"):
+        doc["metadata"]["annotations"] = {k: v for k, v in annotations.items() if not k.startswith("deployment.")}
+        if not doc["metadata"]["annotations"]:
+            del doc["metadata"]["annotations"]
+    if doc.get("kind") in _CONTROLLED:
+        doc.pop("status", None)
 
 
 def compared(cases: Sequence[Case], real: Sequence[Seen], other: Sequence[Seen]) -> list[str]:
@@ -153,6 +162,9 @@ def unseen_defects(cases: Sequence[Case], real: Sequence[Seen]) -> list[str]:
     """Seed one defect after the other into the stand-in and return those that no case shows."""
     quiet = [(case, seen) for case, seen in zip(cases, real, strict=True) if not _is_slow(case)]
     unseen = []
+    without = _first_difference(quiet)
+    if without:
+        unseen.append(f"without any defect, {without!r} differs")
     for name, defect in DEFECTS.items():
         with defect():
             shown_by = _first_difference(quiet)

@@ -72,9 +72,9 @@ def test_a_stale_version_is_a_conflict(client: Client) -> None:
         (
             deployment(strategy={"type": "Sideways"}),
             422,
-            'spec.strategy.type: Unsupported value: "Sideways": supported values: "Recreate", "RollingUpdate"',
+            'spec.strategy: Unsupported value: {"Type":"Sideways","RollingUpdate":null}: supported values: "Recreate"',
         ),
-        ({**deployment(), "apiVersion": "apps/v2"}, 400, "does not match the expected API version (apps/v1)"),
+        ({**deployment(), "apiVersion": "apps/v2"}, 400, 'no kind "Deployment" is registered for version "apps/v2"'),
         (b"{", 400, "unexpected end of JSON input"),
     ],
 )

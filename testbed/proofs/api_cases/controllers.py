@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.proofs.api_cases.bodies import APPS, CORE, POLICY, deployment, service, thing, workload
+from testbed.proofs.api_cases.bodies import APPS, BATCH, CORE, POLICY, deployment, job, service, thing, workload
 from testbed.proofs.api_cases.case import TABLE, Case, delete, get, patch, post, put, settled, wait
 
 _DEPLOYMENTS, _WEB = f"{APPS}/deployments", f"{APPS}/deployments/web"
@@ -74,6 +74,12 @@ CASES: tuple[Case, ...] = (
         "endpoints without pods",
         post(f"{CORE}/services", service(selector={"app": "none"})).quietly(),
         wait(f"{CORE}/endpoints/a", kind="Endpoints"),
+    ),
+    settled(
+        "a suspended job",
+        post(f"{BATCH}/jobs", job()).quietly(),
+        wait(f"{BATCH}/jobs/a", status__ready=0),
+        get(f"{BATCH}/jobs", TABLE),
     ),
     settled(
         "no endpoints without a selector", post(f"{CORE}/services", service()).quietly(), get(f"{CORE}/endpoints/a")

@@ -354,7 +354,7 @@ CASES: tuple[Case, ...] = (
             get(path, TABLE, fieldSelector=f"metadata.name={body['metadata']['name']}"),
         )
         for name, path, body in (*_CREATED, *_CLUSTER)
-        if " " not in name and name not in ("Event", "DaemonSet")
+        if " " not in name and name not in ("Event", "DaemonSet", "Job")
     ),
     case("a generated name", post(f"{CORE}/configmaps", _GENERATED)),
     case("the second of a name", post(f"{CORE}/configmaps", config_map()), post(f"{CORE}/configmaps", config_map())),

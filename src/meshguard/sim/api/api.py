@@ -96,6 +96,8 @@ class Api:
         registry = self.objects.registry
         if path.startswith(_HEALTH):
             return responses.plain("ok")
+        if path == "/openapi/v2":
+            return Response(200, discovery.EMPTY_OPENAPI_V2, discovery.OPENAPI_V2)
         form = negotiate(request.headers.get("accept", ""))
         doc = None
         parts = path.strip("/").split("/")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -48,6 +50,19 @@ def issue(name: str) -> Certificates:
     encoding = serialization.Encoding.PEM
     private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Certificates(authority.public_bytes(encoding), certificate.public_bytes(encoding), private)
+
+
+def server_side(certificates: Certificates, folder: Path) -> ssl.SSLContext:
+    """The server's side of TLS. Python reads keys from files only, so the key is in the folder for a moment."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    file = folder / "server.pem"
+    file.touch(mode=0o600)
+    file.write_bytes(certificates.key + certificates.certificate)
+    try:
+        context.load_cert_chain(file)
+    finally:
+        file.unlink()
+    return context
 
 
 def _builder(

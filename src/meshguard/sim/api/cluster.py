@@ -20,7 +20,7 @@ from meshguard.sim.api.controllers.replica_sets import ReplicaSets
 from meshguard.sim.api.controllers.work import Work
 from meshguard.sim.api.definitions import Definitions
 from meshguard.sim.api.discovery import VERSION
-from meshguard.sim.api.istiod import Injector
+from meshguard.sim.api.istiod import Injector, revised
 from meshguard.sim.api.kubelet import Kubelet, Pace
 from meshguard.sim.api.objects import Objects, Write
 from meshguard.sim.api.resources import Registry, packaged, packaged_definitions
@@ -78,9 +78,9 @@ class SimulatedCluster:
         for definition in packaged_definitions(*definitions):
             self.create("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition)
 
-    def install(self, name: str) -> None:
-        """Create what a packaged file of manifests holds, such as `istiod`."""
-        for doc in packaged(f"{name}.yaml"):
+    def install(self, name: str, revision: str = "") -> None:
+        """Create what a packaged file of manifests holds, such as `istiod`, perhaps as another revision."""
+        for doc in revised(packaged(f"{name}.yaml"), revision) if revision else packaged(f"{name}.yaml"):
             self.create(doc["apiVersion"], doc["kind"], doc["metadata"].get("namespace", ""), doc)
 
     def _add_node(self, name: str, address: str) -> None:

@@ -23,6 +23,10 @@ VERSION: Mapping[str, str] = {
     "compiler": "none",
     "platform": "linux/amd64",
 }
+OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+#: A document of version 2 without any schema, in protobuf: `swagger` (1) and `info` (2) with `title` and `version`.
+#: kubectl asks for it before it sends a List, and leaves the validation of what it does not find to the server.
+EMPTY_OPENAPI_V2 = b"\x0a\x032.0" + b"\x12\x11" + b"\x0a\x0aKubernetes" + b"\x12\x03v36"
 _QUERY = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 

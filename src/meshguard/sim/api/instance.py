@@ -47,8 +47,8 @@ class Folder:
     def __init__(self, environ: Mapping[str, str], name: str) -> None:
         if not _NAME.fullmatch(name):
             raise SimError(f"{name!r} cannot be a simulator's name: up to 20 lower-case letters, digits and hyphens")
-        base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        self.name, self.path = name, Path(base) / "meshguard" / "sim" / name
+        self.home = Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        self.name, self.path = name, self.home / "meshguard" / "sim" / name
         self.kubeconfig, self.log = self.path / "kubeconfig", self.path / "server.log"
         self.audit = self.path / "audit.log"
         self._state, self._lock = self.path / "state.json", self.path.with_suffix(".lock")
@@ -125,7 +125,7 @@ def start(folder: Folder, port: int, speed: float, environ: Mapping[str, str]) -
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=dict(environ),
+            env={**environ, "XDG_STATE_HOME": str(folder.home)},
             pass_fds=[writer],
             start_new_session=True,
         )

@@ -7,7 +7,7 @@ rules must not be repeated here, or their comparison would prove nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -17,7 +17,6 @@ from meshguard.sim.api.selectors import selects
 from meshguard.sim.api.status import ApiError, Doc
 from meshguard.sim.api.store import Store
 
-ROOT = "istio-system"
 _IGNORED = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _INJECT, _TEMPLATES = "sidecar.istio.io/inject", "inject.istio.io/templates"
 _NATIVE = "sidecar.istio.io/nativeSidecar"
@@ -33,8 +32,8 @@ class Injector:
 
     def __call__(self, attributes: Attributes, service: Doc) -> Doc:
         """Return the pod with a sidecar, or as it is. Raises ApiError for templates that are not there."""
-        pod, revision = attributes.doc, service["spec"].get("selector", {}).get("istio.io/rev", "default")
-        config = self._config(revision)
+        pod, (home, revision) = attributes.doc, self._who(service)
+        config = self._config(home, revision)
         if not _required(pod, attributes.namespace, config):
             return pod
         names = _templates(pod, config)
@@ -47,12 +46,43 @@ class Injector:
             return _marked(pod, revision, [])
         return _with_sidecar(pod, revision, attributes)
 
-    def _config(self, revision: str) -> Mapping[str, Any]:
+    def _who(self, service: Doc) -> tuple[str, str]:
+        """Where the istiod behind a service runs, and which revision it is by its environment."""
+        namespace, selector = service["metadata"]["namespace"], service["spec"].get("selector") or {}
+        for entry in self._store.all("pods", namespace):
+            if selector.items() <= entry.doc["metadata"].get("labels", {}).items():
+                variables = entry.doc["spec"]["containers"][0].get("env", ())
+                found = next((v.get("value") for v in variables if v["name"] == "REVISION"), "")
+                return namespace, str(found or "default")
+        return namespace, "default"
+
+    def _config(self, home: str, revision: str) -> Mapping[str, Any]:
         suffix = "" if revision == "default" else f"-{revision}"
-        entry = self._store.get("configmaps", ROOT, f"istio-sidecar-injector{suffix}")
+        entry = self._store.get("configmaps", home, f"istio-sidecar-injector{suffix}")
         text = entry.doc.get("data", {}).get("config", "") if entry else ""
         found: Mapping[str, Any] = yaml.safe_load(text) or {"policy": "enabled", "templates": {"sidecar": ""}}
         return found
+
+
+def revised(docs: Sequence[Doc], revision: str) -> Iterator[Doc]:
+    """The manifests of an istiod of another revision beside the first one: other names, and only its own webhooks."""
+    for doc in docs:
+        if doc["kind"] == "Namespace":
+            continue
+        found: Doc = json.loads(json.dumps(doc).replace('"default"', f'"{revision}"'))
+        found["metadata"]["name"] += f"-{revision}"
+        if doc["kind"] == "Service":
+            found["spec"]["selector"] = {"app": "istiod", "istio.io/rev": revision}
+        if doc["kind"] == "Deployment":
+            labels = {**found["spec"]["template"]["metadata"]["labels"], "istio": "istiod"}
+            found["spec"]["template"]["metadata"]["labels"] = labels
+            found["spec"]["selector"] = {"matchLabels": {"app": "istiod", "istio.io/rev": revision}}
+            found["spec"]["template"]["spec"].pop("serviceAccountName")
+        for webhook in found.get("webhooks", ()):
+            webhook["clientConfig"]["service"]["name"] += f"-{revision}"
+        if "webhooks" in found:
+            found["webhooks"] = [webhook for webhook in found["webhooks"] if webhook["name"].startswith("rev.")]
+        yield found
 
 
 def _required(pod: Doc, namespace: str, config: Mapping[str, Any]) -> bool:

@@ -8,13 +8,12 @@ import errno
 import json
 import os
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 from meshguard.sim.api.audit import Audit
-from meshguard.sim.api.certificates import Certificates, issue
+from meshguard.sim.api.certificates import issue, server_side
 from meshguard.sim.api.cluster import SimulatedCluster
 from meshguard.sim.api.http import HttpFront, serving
 from meshguard.sim.api.instance import Folder, SimError, State
@@ -39,7 +38,7 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
         cluster.install("istiod")
         log = held_files.enter_context(folder.audit.open("w", buffering=1))
         cluster.api.audit = Audit(clock, log.write)
-        context = _tls(folder, certificates)
+        context = server_side(certificates, folder.path)
         try:
             async with serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound:
                 server = f"https://127.0.0.1:{bound}"
@@ -60,19 +59,6 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
         held_files.close()
         folder.clear()
         os.close(held)
-
-
-def _tls(folder: Folder, certificates: Certificates) -> ssl.SSLContext:
-    """The server's side of TLS; Python reads keys from files only, so they are there for a moment."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    file = folder.path / "server.pem"
-    file.touch(mode=0o600)
-    file.write_bytes(certificates.key + certificates.certificate)
-    try:
-        context.load_cert_chain(file)
-    finally:
-        file.unlink()
-    return context
 
 
 async def _serve(folder: Folder, port: int, speed: float, tell: int) -> None:

@@ -82,16 +82,18 @@ def with_managers(doc: Doc, found: Sequence[Manager]) -> Doc:
     return {**doc, "metadata": {**metadata, **({"managedFields": entries} if entries else {})}}
 
 
-def owned(of: Type, doc: Doc) -> Paths:
-    """The fields that somebody owns who writes the whole document."""
-    return frozenset(path for path in leaves(of, doc) if path not in _NEVER_OWNED and path[:2] not in _NEVER_OWNED)
+def owned(of: Type, doc: Doc, *, maps: bool = False) -> Paths:
+    """The fields that somebody owns who writes the whole document; whoever edits also owns the maps that he makes."""
+    return frozenset(
+        path for path in leaves(of, doc, maps=maps) if path not in _NEVER_OWNED and path[:2] not in _NEVER_OWNED
+    )
 
 
 def track(resource: Resource, old: Doc | None, new: Doc, name: str, time: str, subresource: str = "") -> Doc:
     """Return the object with whoever wrote it as the owner of what he changed."""
     of = resource.type
-    after = owned(of, new)
-    before = owned(of, old) if old else frozenset[Path]()
+    after = owned(of, new, maps=True)
+    before = owned(of, old, maps=True) if old else frozenset[Path]()
     changed = frozenset(p for p in after if old is None or p not in before or _differs(of, old, new, p))
     gone = before - after
     if old is not None and not changed and not gone:

@@ -18,19 +18,19 @@ _ANY = Type(Shape.ANY)
 MISSING = object()
 
 
-def leaves(of: Type, value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the paths that somebody owns who writes this document."""
+def leaves(of: Type, value: Any, path: Path = (), *, maps: bool = False) -> Iterator[Path]:
+    """Yield the paths that somebody owns who writes this document; with `maps` also those of the maps themselves."""
     if isinstance(value, Mapping) and value and not of.atomic and of.shape in (Shape.STRUCT, Shape.MAP):
-        if of.shape is Shape.MAP:
+        if maps and of.shape is Shape.MAP:
             yield path
         for name, inner in value.items():
-            yield from leaves(inside(of, name), inner, (*path, f"f:{name}"))
+            yield from leaves(inside(of, name), inner, (*path, f"f:{name}"), maps=maps)
     elif isinstance(value, list) and of.shape is Shape.LIST and of.list_type in ("map", "set"):
         for item in value:
             at = (*path, step_of(of, item))
             yield at
             if of.list_type == "map":
-                yield from leaves(of.part, item, at)
+                yield from leaves(of.part, item, at, maps=maps)
     else:
         yield path
 
