@@ -46,7 +46,8 @@ class SimBed:
 
 def furnished() -> SimulatedCluster:
     """A cluster with Istio, an owner of the shop's namespaces, and a workload of each kind."""
-    cluster = SimulatedCluster(SimClock())
+    clock = SimClock()
+    cluster = SimulatedCluster(clock)
     cluster.seed("istio", "gateway")
     cluster.install("istiod")
     for name in NAMESPACES:
@@ -58,7 +59,9 @@ def furnished() -> SimulatedCluster:
     for kind in ("Deployment", "StatefulSet", "DaemonSet"):
         body = deployment(kind.lower())
         cluster.create("apps/v1", kind, "shop-core", {"metadata": body["metadata"], "spec": body["spec"]})
-    cluster.work.settle()
+    for _ in range(20):  # until istiod answers and the shop's pods are ready
+        clock.advance(0.5)
+        cluster.work.settle()
     return cluster
 
 
