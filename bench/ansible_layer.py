@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     bed = Testbed(NAME)
     bed.up()
     try:
-        light_mesh.install(bed, injects=False)
+        light_mesh.install(bed, istiod=False)
         with tempfile.TemporaryDirectory() as folder:
             os.environ["XDG_STATE_HOME"] = folder
             os.environ["KUBECONFIG"] = str(bed.kubeconfig)

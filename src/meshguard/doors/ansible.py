@@ -17,7 +17,9 @@ from meshguard.cluster.errors import ConfigError as ClusterConfigError
 from meshguard.consent import ConsentError, consents_from, settle
 from meshguard.engine.outcome import Outcome, refused
 from meshguard.hypotheses.load import HypothesisError
+from meshguard.journal import rundir
 from meshguard.journal.errors import JournalError
+from meshguard.journal.history import history
 from meshguard.model.durations import seconds_of
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.scopes import asked_from
@@ -178,6 +180,30 @@ async def _preview(target: app.Target, run: str, plan: Plan | None, phase: str) 
         ],
         "problems": [f"{d.object}: {d.problem}" for d in diffs if d.problem],
     }
+
+
+def sum_up(opened: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Say how the runs of several clusters came out, from what `open_run` answered for each and from their journals.
+
+    Raises DoorError when a journal cannot be found.
+    """
+    try:
+        rows = [_row(cluster, answer) for cluster, answer in sorted(opened.items())]
+    except EXPECTED as error:
+        raise _door_error(error) from error
+    done = sum(row["outcome"] == "done" for row in rows)
+    return {"changed": False, "clusters": rows, "sentence": f"{done} of {len(rows)} clusters done"}
+
+
+def _row(cluster: str, answer: Mapping[str, Any]) -> dict[str, str]:
+    run = str(answer.get("run", ""))
+    if not run:
+        outcome, sentence = ("refused", answer["msg"]) if answer.get("failed") else ("planned", answer["sentence"])
+        return {"cluster": cluster, "run": "", "outcome": outcome, "sentence": str(sentence)}
+    target = _target(str(answer.get("context", "")), answer.get("settings", {}))
+    told = history(rundir.find(target.runs, run)).summary
+    outcome = told.outcome or told.status.value
+    return {"cluster": cluster, "run": run, "outcome": outcome, "sentence": told.sentence}
 
 
 def _in_words(outcome: Outcome) -> str:
