@@ -77,6 +77,8 @@ def catalogue() -> list[Image]:
     ]
     if sample_shop.exists():
         shell = {f"/bin/{name}": Path(path) for name, path in _SHELL.items()}
+        # dash has printf, so that a load can make its own body
+        images.append(Image("local/hey:dev", "/bin/hey", {"/bin/hey": Path("/usr/bin/hey"), **shell}))
         images.append(Image("local/shop:dev", "/shop", {**sample_shop.programs(), **shell}))
     return images
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, history, rbac, rehearsal, see
+from meshguard.cli import act, chaos, history, rbac, rehearsal, see
 from meshguard.cli import sim as simulator
 
 
@@ -31,6 +31,7 @@ for command in (
     act.resume,
     history.runs,
     rehearsal.rehearsal,
+    chaos.chaos,
     see.verify,
     see.explain,
     see.doctor,

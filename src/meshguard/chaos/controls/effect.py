@@ -1,0 +1,174 @@
+"""Control: a fault that changes nothing proves nothing. A named quantity must leave its calm-phase spread.
+
+Before the method the quantity is looked at several times: its spread when nothing is wrong. After the activity `after`
+it is looked at until it lies outside that spread by more than the spread's own width. If it does not, the run is
+*ineffective*: it ends there, is rolled back, and is not passed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaoslib.exceptions import InterruptExecution, InvalidActivity
+from chaoslib.types import Activity, Configuration, Control, Experiment, Journal
+
+from meshguard import app
+from meshguard.chaos.asking import answer, checked
+from meshguard.chaos.errors import control as run_control
+from meshguard.chaos.settings import SettingsError, target_of
+
+__all__ = [
+    "after_activity_control",
+    "after_experiment_control",
+    "after_method_control",
+    "before_method_control",
+    "configure_control",
+    "validate_control",
+]
+
+_FIGURES = ("max", "min", "sum")
+_LOOK_S = 1.0
+logger = logging.getLogger("chaostoolkit")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a quantity was while nothing was wrong."""
+
+    low: float
+    high: float
+
+    def left_by(self, value: float) -> bool:
+        """Tell whether a value lies outside by more than the spread's own width."""
+        width = self.high - self.low
+        return value > self.high + width or value < self.low - width
+
+
+@dataclass
+class _Watch:
+    signal: str
+    args: Mapping[str, Any]
+    figure: str
+    after: str
+    within: float
+    looks: int
+    calm: Spread | None = None
+    fault: float | None = None
+    recovered: float | None = None
+    effective: bool = False
+    seen: list[float] = field(default_factory=list)
+
+    def result(self) -> str:
+        return "effective" if self.effective else "ineffective" if self.seen else "not reached"
+
+
+class _Current:
+    watch: _Watch | None = None
+
+
+def configure_control(
+    experiment: Experiment,
+    signal: str,
+    after: str,
+    args: Mapping[str, Any] | None = None,
+    figure: str = "max",
+    within: float = 60.0,
+    looks: int = 3,
+) -> None:
+    """Remember the quantity, and after which activity it must have moved (`within` seconds)."""
+    _Current.watch = _Watch(signal, args or {}, figure, after, within, looks)
+
+
+def validate_control(control: Control) -> None:
+    """Check the arguments against the catalogue of signals. Raises InvalidActivity (`chaos validate`)."""
+    given = (control.get("provider") or {}).get("arguments") or {}
+    try:
+        checked(given.get("signal", ""), given.get("args") or {})
+    except SettingsError as error:
+        raise InvalidActivity(f"the control {control['name']!r}: {error}") from error
+    if not given.get("after") or given.get("figure", "max") not in _FIGURES:
+        raise InvalidActivity(
+            f"the control {control['name']!r} needs `after`, an activity, and a figure of {', '.join(_FIGURES)}"
+        )
+
+
+def before_method_control(context: Experiment, configuration: Configuration = None, **_: Any) -> None:
+    """Look at the quantity while nothing is wrong. Raises InterruptExecution when it cannot be seen."""
+    watch = _watch()
+    if not any(activity.get("name") == watch.after for activity in context.get("method", ())):
+        raise InterruptExecution(f"the effect is awaited after {watch.after!r}, which the method does not have")
+    looks = [run_control(_look(watch, configuration)) for _ in range(watch.looks)]
+    watch.calm = Spread(min(looks), max(looks))
+    logger.info("calm: %s of %s is %g to %g", watch.figure, watch.signal, watch.calm.low, watch.calm.high)
+
+
+def after_activity_control(context: Activity, configuration: Configuration = None, **_: Any) -> None:
+    """Wait for the effect. Raises InterruptExecution when it does not come: the run is ineffective."""
+    watch = _watch()
+    if watch.calm is None or context.get("name") != watch.after or watch.seen:
+        return
+    run_control(_await_effect(watch, watch.calm, configuration))
+    if not watch.effective:
+        raise InterruptExecution(
+            f"ineffective: {watch.figure} of {watch.signal} stayed within {watch.calm.low:g} to {watch.calm.high:g} "
+            f"for {watch.within:g} s after {watch.after!r} (last {watch.seen[-1]:g})"
+        )
+
+
+def after_method_control(context: Experiment, configuration: Configuration = None, **_: Any) -> None:
+    """Look once more when the method is over."""
+    watch = _watch()
+    if watch.effective:
+        watch.recovered = run_control(_look(watch, configuration))
+
+
+def after_experiment_control(context: Experiment, state: Journal, **_: Any) -> None:
+    """Write the figures into the journal; a run without effect is not completed."""
+    watch = _watch()
+    state.setdefault("meshguard", {})["effect"] = {
+        "result": watch.result(),
+        "signal": watch.signal,
+        "figure": watch.figure,
+        "calm": [watch.calm.low, watch.calm.high] if watch.calm else None,
+        "fault": watch.fault,
+        "recovered": watch.recovered,
+    }
+    if not watch.effective and state["status"] == "completed":
+        state["status"] = "failed"
+
+
+def _watch() -> _Watch:
+    if _Current.watch is None:
+        raise InterruptExecution("the control for the effect was not configured")
+    return _Current.watch
+
+
+async def _look(watch: _Watch, configuration: Mapping[str, Any] | None) -> float:
+    async with app.session(target_of(configuration)) as opened:
+        return await _measured(watch, opened)
+
+
+async def _measured(watch: _Watch, opened: app.Session) -> float:
+    measured = answer(await opened.measurements.measure(watch.signal, checked(watch.signal, watch.args)))
+    value = measured[watch.figure]
+    if value is None:
+        raise SettingsError(f"{watch.signal} shows nothing: {'; '.join(measured['unseen']) or 'no samples'}")
+    return float(value)
+
+
+async def _await_effect(watch: _Watch, calm: Spread, configuration: Mapping[str, Any] | None) -> None:
+    async with app.session(target_of(configuration)) as opened:
+        deadline = opened.clock.now() + watch.within
+        while True:
+            value = await _measured(watch, opened)
+            watch.seen.append(value)
+            if calm.left_by(value):
+                watch.effective, watch.fault = True, value
+                logger.info("effect: %s of %s is %g", watch.figure, watch.signal, value)
+                return
+            if opened.clock.now() >= deadline:
+                return
+            await opened.clock.sleep(_LOOK_S)
