@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from chaoslib.types import Configuration
 
-from meshguard.chaos import churning, glass
+from meshguard.chaos import churning, glass, storming
 from meshguard.chaos.errors import activity
 from meshguard.chaos.hand import inflict
 from meshguard.chaos.undoing import undo_all
@@ -26,6 +26,7 @@ __all__ = [
     "retry_posts",
     "return_to_mesh",
     "run_job",
+    "storm",
     "strip_label",
     "undo",
     "use_proxy_image",
@@ -165,6 +166,29 @@ def churn(
         ActivityFailed: it was refused.
     """
     return activity(churning.churn(namespace, per_second, seconds, hosts, configuration))
+
+
+def storm(
+    proxies: int,
+    hold: float,
+    address: str = "",
+    revision: str = "default",
+    namespace: str = "default",
+    configuration: Configuration = None,
+) -> Answer:
+    """Hold real xDS streams to istiod from this process, and report what they cost; best in the background.
+
+    Args:
+        proxies: How many streams, at most 5,000.
+        hold: Seconds for which they stay once all are configured.
+        address: HOST:PORT of istiod's plaintext xDS port; its service's cluster address by default.
+        revision: Whose istiod.
+        namespace: Whose configuration the streams get.
+
+    Raises:
+        ActivityFailed: it was refused, or the optional packages are not installed.
+    """
+    return activity(storming.hold(proxies, hold, address, revision, namespace, configuration))
 
 
 def leave_mesh(

@@ -9,6 +9,7 @@ from chaoslib.exceptions import ActivityFailed, InterruptExecution
 
 from meshguard.chaos.interrupts import run
 from meshguard.chaos.settings import SettingsError
+from meshguard.chaos.storm.run import NoXdsClient
 from meshguard.doors.ansible import EXPECTED
 from meshguard.mesh.istio_sidecar.faults import FaultError
 from meshguard.rehearsal import NotARehearsal
@@ -16,7 +17,7 @@ from meshguard.rehearsal import NotARehearsal
 _T = TypeVar("_T")
 
 #: Everything that a person must be told in one sentence, and that is not a defect of ours.
-TOLD = (*EXPECTED, SettingsError, FaultError, NotARehearsal)
+TOLD = (*EXPECTED, SettingsError, FaultError, NotARehearsal, NoXdsClient)
 
 
 def activity(work: Coroutine[Any, Any, _T]) -> _T:

@@ -1,4 +1,4 @@
-"""Commands about faults: undo what experiments have left. Experiments themselves are run by Chaos Toolkit."""
+"""Commands about faults: undo what experiments have left, and storms. Experiments are run by Chaos Toolkit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from meshguard.cli import act, options
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
+    from meshguard.chaos.storm.run import Request
     from meshguard.chaos.undo import Undone
 
 
@@ -67,3 +68,56 @@ def _told(done: Undone) -> int:
     if done.left:
         codes.append(Exit.VERIFICATION_FAILED)
     return int(max(codes, default=Exit.DONE))
+
+
+@chaos.command()
+@click.option("--proxies", type=int, required=True, help="How many xDS streams, at most 5000.")
+@click.option("--hold", type=float, default=30.0, show_default=True, help="Seconds for which they stay.")
+@click.option("--address", default="", help="HOST:PORT of istiod's plaintext xDS port; default: its cluster address.")
+@click.option("--revision", default="default", show_default=True, help="Whose istiod.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Whose configuration they get.")
+@options.where
+@act.reason
+@act.yes
+@options.output
+def storm(
+    proxies: int,
+    hold: float,
+    address: str,
+    revision: str,
+    namespace: str,
+    where: Where,
+    reason: str,
+    yes: bool,
+    output: str,
+) -> None:
+    """Hold real xDS streams to istiod from this process, and report what they cost it."""
+    from meshguard.chaos.storm.run import Request
+
+    act.require(where, reason)
+    request = Request(proxies, hold, address, revision, namespace)
+    request.check()
+    asyncio.run(_storm(where, request, yes=yes, output=output))
+
+
+async def _storm(where: Where, request: Request, *, yes: bool, output: str) -> None:
+    from meshguard import app, rehearsal
+    from meshguard.chaos.storm.run import storm
+    from meshguard.cli import render
+
+    async with app.session(where.target()) as opened:
+        await rehearsal.require(opened.cluster, opened.clock)
+        identity = await opened.cluster.identity()
+        print(
+            f"Plan: {request.proxies} xDS streams to istiod {request.revision} of {identity.context}, held for "
+            f"{request.hold_s:g} s; nothing is written, and they end with this process",
+            file=sys.stderr,
+        )
+        if not yes:
+            await asyncio.to_thread(act.ask, identity.context)
+        report = await storm(opened, request, lambda line: print(line, file=sys.stderr))
+    if output == "json":
+        print(render.as_json("Storm", report))
+        return
+    for key, value in report.items():
+        print(f"{key}: {value}")

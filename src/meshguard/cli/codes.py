@@ -23,10 +23,12 @@ class Exit(IntEnum):
 def of_error(error: BaseException) -> Exit | None:
     """Return the code of an expected error, None for a defect of ours."""
     from meshguard import app, config, consent, ports
+    from meshguard.chaos.storm.run import NoXdsClient
     from meshguard.cli.planfile import ForeignPlan, StalePlan, UnreadablePlan
     from meshguard.cluster.errors import ConfigError
     from meshguard.hypotheses.load import HypothesisError
     from meshguard.journal.errors import JournalError
+    from meshguard.mesh.istio_sidecar.faults import FaultError
     from meshguard.plan import build
     from meshguard.rehearsal import NotARehearsal
     from meshguard.sim.api.instance import SimError
@@ -47,6 +49,8 @@ def of_error(error: BaseException) -> Exit | None:
         (consent.ConsentError, Exit.REFUSED),
         (JournalError, Exit.REFUSED),
         (NotARehearsal, Exit.REFUSED),
+        (FaultError, Exit.USAGE),
+        (NoXdsClient, Exit.USAGE),
         (SimError, Exit.REFUSED),
         (ports.Unreachable, Exit.UNREACHABLE),
         (ports.ClusterError, Exit.REFUSED),

@@ -1,0 +1,1 @@
+"""Many xDS clients in one process: what istiod pays for a fleet, without the fleet."""
