@@ -26,6 +26,7 @@ __all__ = [
     "retry_posts",
     "return_to_mesh",
     "run_job",
+    "run_workload",
     "storm",
     "strip_label",
     "undo",
@@ -137,6 +138,42 @@ def run_job(
     return activity(inflict("run_job", given, configuration))
 
 
+def run_workload(
+    namespace: str,
+    image: str,
+    command: List[str],
+    name: str = "load",
+    pods: int = 1,
+    sidecar: str = "native",
+    sidecar_memory_limit: str = "",
+    configuration: Configuration = None,
+) -> Answer:
+    """Run a Deployment that calls others through its own sidecar, until it is undone.
+
+    Args:
+        namespace: Where it runs.
+        image: The image of its one container.
+        command: What it runs.
+        name: Names the object `meshguard-NAME`.
+        pods: How many.
+        sidecar: `native`, `classic` or `none`.
+        sidecar_memory_limit: Of its own sidecar, `120Mi`; "" for the mesh's default.
+
+    Raises:
+        ActivityFailed: it was refused.
+    """
+    given = {
+        "namespace": namespace,
+        "image": image,
+        "command": command,
+        "name": name,
+        "pods": pods,
+        "sidecar": sidecar,
+        "sidecar_memory_limit": sidecar_memory_limit,
+    }
+    return activity(inflict("run_workload", given, configuration))
+
+
 def mtls_mode(namespace: str, mode: str, configuration: Configuration = None) -> Answer:
     """Set what the servers of a namespace accept: `STRICT`, `PERMISSIVE` or `DISABLE`."""
     return activity(inflict("mtls_mode", {"namespace": namespace, "mode": mode}, configuration))
@@ -221,6 +258,13 @@ def realign(
     return glass.realign(namespaces, to_revision, accept or (), configuration)
 
 
-def undo(configuration: Configuration = None) -> Answer:
-    """Undo everything that experiments have left open in the cluster, and see that nothing is left: a rollback."""
-    return activity(undo_all(configuration))
+def undo(fault: str = "", configuration: Configuration = None) -> Answer:
+    """Undo everything that experiments have left open in the cluster, and see that nothing is left: a rollback.
+
+    Args:
+        fault: Only what the action of this name has made.
+
+    Raises:
+        ActivityFailed: not everything is as it was.
+    """
+    return activity(undo_all(fault, configuration))

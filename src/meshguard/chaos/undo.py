@@ -43,8 +43,8 @@ class Undone:
         return not self.left and all(outcome.result is Result.DONE for _, outcome in self.outcomes)
 
 
-def runs_of(snapshot: Snapshot, run: str = "") -> tuple[OpenRun, ...]:
-    """Return the open runs of experiments (or the one of that name) in the order in which they are undone.
+def runs_of(snapshot: Snapshot, run: str = "", fault: str = "") -> tuple[OpenRun, ...]:
+    """Return the open runs of experiments (all, or one, or those of a fault) in the order in which they are undone.
 
     Raises UnknownRun for a name that is none of them.
     """
@@ -53,7 +53,7 @@ def runs_of(snapshot: Snapshot, run: str = "") -> tuple[OpenRun, ...]:
     if run and run not in {known.run for known in found}:
         names = ", ".join(known.run for known in found) or "none"
         raise app.UnknownRun(f"no open run {run!r} of an experiment is recorded in this cluster; open: {names}")
-    chosen = [known for known in found if run in ("", known.run)]
+    chosen = [k for k in found if run in ("", k.run) and (not fault or k.reason.endswith(f": {fault}"))]
     return tuple(sorted(chosen, key=lambda known: not set(known.namespaces) & set(_PROTECTED_FIRST)))
 
 

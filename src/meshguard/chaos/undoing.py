@@ -13,10 +13,10 @@ from meshguard.chaos.undo import runs_of, undo
 from meshguard.engine.outcome import Result
 
 
-async def undo_all(configuration: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Undo all open runs of experiments. Raises ActivityFailed unless everything is as it was."""
+async def undo_all(fault: str, configuration: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Undo all open runs of experiments, or those of one fault. Raises ActivityFailed unless all is as it was."""
     async with app.session(target_of(configuration)) as opened:
-        runs = runs_of(await opened.snapshot())
+        runs = runs_of(await opened.snapshot(), fault=fault)
         if not runs:
             return {"undone": [], "left": []}
         done = await undo(opened, runs, reason_for("undo"))

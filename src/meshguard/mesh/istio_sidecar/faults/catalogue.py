@@ -31,6 +31,7 @@ FAULTS: Mapping[str, Fault] = {
         Fault("istiod_starved", control_plane.istiod_starved, control_plane=True),
         Fault("injector_without_endpoints", control_plane.injector_without_endpoints, control_plane=True),
         Fault("run_job", traffic.run_job),
+        Fault("run_workload", traffic.run_workload),
         Fault("mtls_mode", traffic.mtls_mode),
         Fault("retry_posts", traffic.retry_posts),
         Fault("churn_hosts", traffic.churn_hosts),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from meshguard.mesh.istio_sidecar import names
 from meshguard.mesh.istio_sidecar.edits import manifest_of
 from meshguard.mesh.istio_sidecar.faults import targets
-from meshguard.mesh.istio_sidecar.faults.members import NATIVE_SIDECAR
+from meshguard.mesh.istio_sidecar.faults.members import MEMORY_LIMIT, MEMORY_REQUEST, NATIVE_SIDECAR
 from meshguard.mesh.istio_sidecar.faults.targets import FaultError
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, PeerPolicies, mode_of
 from meshguard.mesh.protocol import Draft, Settings
 from meshguard.model.change import change_at
+from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Step, Wave
 from meshguard.model.snapshot import Snapshot
 
@@ -39,22 +41,10 @@ def run_job(
     `sidecar` is `native`, `classic` or `none`. The Job is ended `seconds` and a little later whatever happens.
     """
     targets.known(namespace, snapshot.namespaces, "namespace")
-    targets.known(sidecar, _SIDECARS, "kind of sidecar")
     targets.positive("seconds", seconds, _LONGEST_S)
-    targets.positive("pods", pods, 50)
-    if not image or not command:
-        raise FaultError("a job needs an image and a command")
     ref = targets.created("Job", namespace, name)
-    labels, annotations = _SIDECARS[sidecar]
-    template = {
-        "metadata": {"labels": {"app": ref.name, RUN_LABEL: RUN_PLACEHOLDER, **labels}, "annotations": annotations},
-        "spec": {
-            "restartPolicy": "Never",
-            "containers": [
-                {"name": "job", "image": image, "imagePullPolicy": "IfNotPresent", "command": list(command)}
-            ],
-        },
-    }
+    template = _template(ref, image, command, pods, sidecar)
+    template["spec"]["restartPolicy"] = "Never"
     spec = {
         "parallelism": int(pods),
         "completions": int(pods),
@@ -67,6 +57,53 @@ def run_job(
         "job-001", Action.CREATE, ref, "", sentence, "it is the traffic of the fault", (), manifest_of(ref, spec)
     )
     return Draft((Phase("fault", "Run a job", (Wave((step,)),)),))
+
+
+def run_workload(
+    snapshot: Snapshot,
+    settings: Settings,
+    namespace: str,
+    image: str,
+    command: Sequence[str],
+    name: str = "load",
+    pods: int = 1,
+    sidecar: str = "native",
+    sidecar_memory_limit: str = "",
+) -> Draft:
+    """Run a Deployment: a caller that stays, through its own sidecar, and that a break-glass can restart.
+
+    `sidecar` is `native`, `classic` or `none`; the limit is its sidecar's own.
+    """
+    targets.known(namespace, snapshot.namespaces, "namespace")
+    ref = targets.created("Deployment", namespace, name)
+    template = _template(ref, image, command, pods, sidecar)
+    if sidecar_memory_limit:
+        targets.quantity("sidecar_memory_limit", sidecar_memory_limit)
+        template["metadata"]["annotations"] |= {MEMORY_LIMIT: sidecar_memory_limit, MEMORY_REQUEST: "32Mi"}
+    spec = {"replicas": int(pods), "selector": {"matchLabels": {"app": ref.name}}, "template": template}
+    limited = f", its limit: {sidecar_memory_limit}" if sidecar_memory_limit else ""
+    sentence = f"Run {' '.join(command)[:120]} in {namespace}, {pods} pod(s), sidecar: {sidecar}{limited}"
+    step = Step(
+        "run-001", Action.CREATE, ref, "", sentence, "it calls others through its sidecar", (), manifest_of(ref, spec)
+    )
+    return Draft((Phase("fault", "Run a workload", (Wave((step,)),)),))
+
+
+def _template(ref: Ref, image: str, command: Sequence[str], pods: int, sidecar: str) -> dict[str, Any]:
+    """Return a pod template of one container. Raises FaultError for what cannot be run."""
+    targets.known(sidecar, _SIDECARS, "kind of sidecar")
+    targets.positive("pods", pods, 50)
+    if not image or not command:
+        raise FaultError("an image and a command are needed")
+    labels, annotations = _SIDECARS[sidecar]
+    container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": list(command)}
+    return {
+        "metadata": {
+            "labels": {"app": ref.name, RUN_LABEL: RUN_PLACEHOLDER, **labels},
+            "annotations": dict(annotations),
+        },
+        "spec": {"containers": [container]},
+    }
 
 
 _SIDECARS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
