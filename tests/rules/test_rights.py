@@ -34,7 +34,7 @@ RENEWAL = step(Action.RENEW, "Pod")
 #: What an exit makes where nothing is that could be edited.
 CREATED = ("PeerAuthentication", "DestinationRule")
 #: What faults make.
-MADE = ("Job", "LimitRange", "VirtualService", "ServiceEntry")
+MADE = ("Deployment", "Job", "LimitRange", "VirtualService", "ServiceEntry")
 STEPS = {
     Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, *(step(Action.CREATE, kind) for kind in CREATED)],
     Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, *(step(Action.DELETE, kind) for kind in CREATED)],
@@ -45,6 +45,7 @@ STEPS = {
         RENEWAL,
         *(step(action, kind) for kind in ("PeerAuthentication", *MADE) for action in (Action.CREATE, Action.DELETE)),
         step(Action.CHANGE, "PeerAuthentication"),
+        step(Action.CHANGE, "ServiceEntry"),
     ],
 }
 PURPOSES = {direction: Purpose(direction.value) for direction in Direction if direction is not Direction.FAULT} | {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaoslib.exceptions import InterruptExecution, InvalidActivity
-from chaoslib.types import Activity, Configuration, Control, Experiment, Journal
+from chaoslib.types import Activity, Configuration, Control, Experiment, Journal, Run
 
 from meshguard import app
 from meshguard.chaos.asking import answer, checked
@@ -105,11 +105,15 @@ def before_method_control(context: Experiment, configuration: Configuration = No
     logger.info("calm: %s of %s is %g to %g", watch.figure, watch.signal, watch.calm.low, watch.calm.high)
 
 
-def after_activity_control(context: Activity, configuration: Configuration = None, **_: Any) -> None:
+def after_activity_control(
+    context: Activity, state: Run | None = None, configuration: Configuration = None, **_: Any
+) -> None:
     """Wait for the effect. Raises InterruptExecution when it does not come: the run is ineffective."""
     watch = _watch()
     if watch.calm is None or context.get("name") != watch.after or watch.seen:
         return
+    if (state or {}).get("status") != "succeeded":
+        raise InterruptExecution(f"{watch.after!r} did not succeed, so no effect can be awaited")
     run_control(_await_effect(watch, watch.calm, configuration))
     if not watch.effective:
         raise InterruptExecution(

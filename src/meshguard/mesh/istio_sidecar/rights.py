@@ -85,10 +85,12 @@ RIGHTS: tuple[Right, ...] = (
     Right(_EDIT, f"authorizationpolicies.{_SECURITY}", Place.CLUSTER, "identity that is lost, and back", _POLICIES),
     # What faults make, and take back.
     Right(_EDIT, "services", Place.CLUSTER, "an injector that nobody answers for", _CHAOS),
+    Right(_MADE, "deployments.apps", Place.CLUSTER, "a caller with a sidecar of its own", _CHAOS),
     Right(_MADE, "jobs.batch", Place.CLUSTER, "the traffic of a fault", _CHAOS),
     Right(_MADE, "limitranges", Place.CLUSTER, "a control plane without processor time", _CHAOS),
     Right(_MADE, f"virtualservices.{_NETWORKING}", Place.CLUSTER, "retries of what must not be repeated", _CHAOS),
     Right(_MADE, f"serviceentries.{_NETWORKING}", Place.CLUSTER, "hosts whose endpoints change", _CHAOS),
+    Right(("patch",), f"serviceentries.{_NETWORKING}", Place.CLUSTER, "their endpoints, at a rate", _CHAOS),
     # What is looked at, and written down.
     Right(("create",), "pods", Place.SCOPE, "by dry run only: does admission still bring a proxy?"),
     Right(("get", "create"), "pods/portforward", Place.CLUSTER, "each proxy is asked what it really has"),
