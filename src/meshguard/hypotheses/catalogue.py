@@ -170,6 +170,20 @@ _TABLE = (
         (_SPACES, _window(10.0)),
     ),
     Signal(
+        "edges.retries",
+        Unit.EVENTS,
+        "requests within the window that the caller's proxy sent once more, for each edge that was used",
+        "envoy stats, upstream_rq_retry",
+        (_SPACES, _window(10.0)),
+    ),
+    Signal(
+        "pods.held",
+        Unit.PODS,
+        "pods whose containers have all ended but for the proxy, which keeps the pod from ending, for each namespace",
+        "kubernetes, containerStatuses",
+        (_SPACES,),
+    ),
+    Signal(
         "pods.restarts",
         Unit.EVENTS,
         "containers that ended and were restarted within the time, native sidecars included, for each pod; the API "

@@ -24,7 +24,7 @@ _COUNTERS = "|".join(
         r"(downstream|upstream)_cx_total",
         r"upstream_cx_connect_(fail|timeout)",
         r"upstream_cx_destroy_(local|remote)_with_active_rq",
-        r"upstream_rq_(total|[1-5]xx|rx_reset|tx_reset|timeout)",
+        r"upstream_rq_(total|retry|[1-5]xx|rx_reset|tx_reset|timeout)",
         r"downstream_rq_(total|[1-5]xx|rx_reset|tx_reset)",
         r"rbac\.(allowed|denied|shadow_denied)",
         r"(cds|lds)\.update_(success|rejected)",

@@ -24,6 +24,7 @@ _CLUSTER = re.compile(r"cluster\.outbound\|(?P<port>\d+)\|[^|]*\|(?P<host>[^;]+?
 _REQUESTS = re.compile(r"upstream_rq_[1-5]xx")
 _FAILED_CONNECTS = re.compile(r"upstream_cx_connect_(fail|timeout)|ssl\.connection_error|ssl\.fail_verify_\w+")
 _CALLS = ("upstream_cx_total", "upstream_rq_total")
+_RETRIED = "upstream_rq_retry"
 _USED = re.compile(r"upstream_cx_total|upstream_rq_total|ssl\.handshake")
 
 Edge = tuple[str, str]
@@ -130,6 +131,23 @@ async def connect_failures(world: World, args: Mapping[str, Any]) -> Measurement
     return Measurement(samples, STATS, unseen)
 
 
+async def retries(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Requests that a caller's proxy sent once more, for each edge that has been used at all."""
+    pods = await world.meshed(args["namespaces"])
+    before, after, unseen = await _looks(world, pods, args)
+    names = {pod.ref: caller_of(pod) for pod in pods}
+    repeated: dict[Edge, float] = {}
+    for ref, facts in after.items():
+        for host, counter, rose, total in _rises(before[ref], facts):
+            edge = (names[ref], host)
+            if counter == _RETRIED:
+                repeated[edge] = repeated.get(edge, 0) + rose
+            elif _USED.fullmatch(counter) and total:
+                repeated.setdefault(edge, 0)
+    samples = tuple(Sample(f"{caller} -> {callee}", value) for (caller, callee), value in sorted(repeated.items()))
+    return Measurement(samples, STATS, unseen)
+
+
 async def _looks(
     world: World, pods: Sequence[Pod], args: Mapping[str, Any]
 ) -> tuple[dict[Ref, ProxyFacts], dict[Ref, ProxyFacts], tuple[str, ...]]:
@@ -168,4 +186,5 @@ def caller_of(pod: Pod) -> str:
 READERS = {
     "edges.success": success,
     "edges.connect-failures": connect_failures,
+    "edges.retries": retries,
 }

@@ -9,6 +9,7 @@ from typing import Any
 from meshguard.model.measurement import Measurement, Sample
 from meshguard.model.objects import Pod, Ref, Workload, dig
 from meshguard.model.snapshot import ClusterIdentity, Snapshot
+from meshguard.signals.measure.proxies import PROXY_CONTAINER
 from meshguard.signals.measure.world import ISTIOD_LABEL, World, name_of
 
 SOURCE = "kubernetes"
@@ -37,6 +38,23 @@ def _revision(labels: Mapping[str, str]) -> str:
 async def restarts(world: World, args: Mapping[str, Any]) -> Measurement:
     """Containers that ended and were started again, of meshed pods and of istiod."""
     return await _ends(world, args, wanted=lambda end: True)
+
+
+async def held(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Pods that go on only because their proxy does: a Job with a classic sidecar never completes."""
+    counted: dict[str, list[str]] = {}
+    for pod in await world.meshed(args["namespaces"]):
+        names = counted.setdefault(pod.ref.namespace, [])
+        names += [pod.ref.name] if _held_by_proxy(pod) else []
+    return Measurement(
+        tuple(Sample(space, len(names), ", ".join(names[:3])) for space, names in sorted(counted.items())), SOURCE
+    )
+
+
+def _held_by_proxy(pod: Pod) -> bool:
+    statuses = dig(pod.doc, "status", "containerStatuses", default=[])
+    running = {str(s.get("name")) for s in statuses if dig(s, "state", "terminated") is None}
+    return len(statuses) > 1 and running == {PROXY_CONTAINER}
 
 
 async def oom(world: World, args: Mapping[str, Any]) -> Measurement:
@@ -108,5 +126,6 @@ READERS = {
     "control-plane.ready": control_plane_ready,
     "pods.restarts": restarts,
     "pods.oom": oom,
+    "pods.held": held,
     "workloads.ready": workloads_ready,
 }

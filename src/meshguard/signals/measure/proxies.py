@@ -18,7 +18,7 @@ from meshguard.signals.measure.world import World, name_of, silent
 STATS = "envoy stats"
 CERTIFICATES = "envoy /certs"
 MEMORY = "envoy /memory"
-_PROXY_CONTAINER = "istio-proxy"
+PROXY_CONTAINER = "istio-proxy"
 _REJECTED = ("cluster_manager.cds.update_rejected", "listener_manager.lds.update_rejected")
 
 
@@ -95,7 +95,7 @@ def _physical_bytes(body: bytes) -> float:
 def memory_limit(pod: Pod) -> float:
     """The memory limit of the pod's proxy in bytes, 0 where it has none."""
     for container in (*pod.containers, *pod.init_containers):
-        if container.get("name") == _PROXY_CONTAINER:
+        if container.get("name") == PROXY_CONTAINER:
             return in_bytes(str(dig(container, "resources", "limits", "memory", default="0")))
     return 0.0
 

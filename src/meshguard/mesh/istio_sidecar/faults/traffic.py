@@ -23,6 +23,8 @@ CHURNED_LABEL = "meshguard.dev/churned"
 _LONGEST_S = 3_600
 _MOST_CHURNED = 500
 _GRACE_S = 30
+_STOP_S = 5
+"""For a load that does not heed SIGTERM; nobody waits for its answers."""
 
 
 def run_job(
@@ -102,7 +104,7 @@ def _template(ref: Ref, image: str, command: Sequence[str], pods: int, sidecar: 
             "labels": {"app": ref.name, RUN_LABEL: RUN_PLACEHOLDER, **labels},
             "annotations": dict(annotations),
         },
-        "spec": {"containers": [container]},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": _STOP_S},
     }
 
 
