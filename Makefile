@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api bench-ansible clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments bench-ansible clean
 
 install: $(VENV)/.installed
 
@@ -38,7 +38,7 @@ gameday:
 prove-hitless: install
 	$(BIN)/python -m testbed.proofs.$(if $(filter kinds,$(SHOP)),kinds,hitless) $(RUNS)
 
-prove-enrolment prove-policies prove-tables prove-crash prove-api: prove-%: install
+prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments: prove-%: install
 	$(BIN)/python -m testbed.proofs.$*
 
 bench-ansible: install

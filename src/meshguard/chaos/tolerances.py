@@ -15,8 +15,17 @@ def at_most(threshold: float, figure: str = "max", value: Answer = None) -> bool
     return _seen(value, figure) and value is not None and bool(value[figure] <= threshold)
 
 
-def at_least(threshold: float, figure: str = "min", value: Answer = None) -> bool:
-    """The figure (`max`, `min`, `sum`) of a signal is at least the threshold, and everything was seen."""
+def at_least(threshold: float, figure: str = "min", empty: bool = False, value: Answer = None) -> bool:
+    """The figure (`max`, `min`, `sum`) of a signal is at least the threshold, and everything was seen.
+
+    Args:
+        threshold: In the signal's unit.
+        figure: Of the samples.
+        empty: What it means when there is nothing to measure, such as an edge that nobody uses.
+        value: The answer.
+    """
+    if value is not None and not value["samples"] and not value["unseen"]:
+        return empty
     return _seen(value, figure) and value is not None and bool(value[figure] >= threshold)
 
 

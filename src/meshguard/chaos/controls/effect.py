@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaoslib.exceptions import InterruptExecution, InvalidActivity
-from chaoslib.types import Activity, Configuration, Control, Experiment, Journal, Run
+from chaoslib.hypothesis import run_steady_state_hypothesis
+from chaoslib.types import Activity, Configuration, Control, Experiment, Journal, Run, Secrets
 
 from meshguard import app
 from meshguard.chaos.asking import answer, checked
@@ -31,6 +32,7 @@ __all__ = [
 
 _FIGURES = ("max", "min", "sum")
 _LOOK_S = 1.0
+_HYPOTHESIS = "steady-state-hypothesis"
 logger = logging.getLogger("chaostoolkit")
 
 
@@ -59,6 +61,8 @@ class _Watch:
     fault: float | None = None
     recovered: float | None = None
     effective: bool = False
+    held_during_fault: bool | None = None
+    """Whether the steady-state hypothesis held although the fault had its effect."""
     seen: list[float] = field(default_factory=list)
 
     def result(self) -> str:
@@ -106,15 +110,25 @@ def before_method_control(context: Experiment, configuration: Configuration = No
 
 
 def after_activity_control(
-    context: Activity, state: Run | None = None, configuration: Configuration = None, **_: Any
+    context: Activity,
+    state: Run | None = None,
+    experiment: Experiment | None = None,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+    **_: Any,
 ) -> None:
-    """Wait for the effect. Raises InterruptExecution when it does not come: the run is ineffective."""
+    """Wait for the effect, then ask the hypothesis. Raises InterruptExecution when it does not come: ineffective."""
     watch = _watch()
     if watch.calm is None or context.get("name") != watch.after or watch.seen:
         return
     if (state or {}).get("status") != "succeeded":
         raise InterruptExecution(f"{watch.after!r} did not succeed, so no effect can be awaited")
     run_control(_await_effect(watch, watch.calm, configuration))
+    if watch.effective and experiment is not None:
+        # With its rollbacks and controls left out: only its probes are asked.
+        asked = {key: experiment[key] for key in (_HYPOTHESIS,) if key in experiment}
+        during = run_steady_state_hypothesis(asked, configuration or {}, secrets or {}) if asked else None
+        watch.held_during_fault = bool(during["steady_state_met"]) if during else None
     if not watch.effective:
         raise InterruptExecution(
             f"ineffective: {watch.figure} of {watch.signal} stayed within {watch.calm.low:g} to {watch.calm.high:g} "
@@ -139,6 +153,7 @@ def after_experiment_control(context: Experiment, state: Journal, **_: Any) -> N
         "calm": [watch.calm.low, watch.calm.high] if watch.calm else None,
         "fault": watch.fault,
         "recovered": watch.recovered,
+        "hypothesisHeldDuringFault": watch.held_during_fault,
     }
     if not watch.effective and state["status"] == "completed":
         state["status"] = "failed"
