@@ -1,4 +1,4 @@
-"""Each experiment has its effect, is recognised, is undone; the same run made harmless in the world shows as ineffective.
+"""Each experiment has its effect, is recognised and undone; the same run made harmless in the world is ineffective.
 
     python -m testbed.proofs.experiments        (QUICK=1: two experiments)
 

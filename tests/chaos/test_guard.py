@@ -122,8 +122,10 @@ def test_only_a_valid_mark_of_this_cluster_lets_a_fault_through(
     assert code == 1
     assert "namespase" in said
 
+    copied = tmp_path / "kubeconfig"
+    copied.write_bytes(bed.kubeconfig.read_bytes())
     bed.down()
-    gone = meshguard("chaos", "storm", "--proxies", "1", *here, "--reason", "x", "--yes")
+    gone = Meshguard(copied, meshguard.state)("chaos", "storm", "--proxies", "1", *here, "--reason", "x", "--yes")
     assert (gone.code, gone.out) == (8, "")
 
 
