@@ -31,6 +31,7 @@ def of_error(error: BaseException) -> Exit | None:
     from meshguard.mesh.istio_sidecar.faults import FaultError
     from meshguard.plan import build
     from meshguard.rehearsal import NotARehearsal
+    from meshguard.runbook.load import RunbookError
     from meshguard.sim.api.instance import SimError
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
@@ -50,6 +51,7 @@ def of_error(error: BaseException) -> Exit | None:
         (JournalError, Exit.REFUSED),
         (NotARehearsal, Exit.REFUSED),
         (FaultError, Exit.USAGE),
+        (RunbookError, Exit.USAGE),
         (NoXdsClient, Exit.USAGE),
         (SimError, Exit.REFUSED),
         (ports.Unreachable, Exit.UNREACHABLE),

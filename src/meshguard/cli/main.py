@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, chaos, history, rbac, rehearsal, see
+from meshguard.cli import act, chaos, history, rbac, rehearsal, runbook, see
 from meshguard.cli import sim as simulator
 
 
@@ -32,6 +32,8 @@ for command in (
     history.runs,
     rehearsal.rehearsal,
     chaos.chaos,
+    runbook.runbook,
+    runbook.advise,
     see.verify,
     see.explain,
     see.doctor,
