@@ -14,10 +14,12 @@ from meshguard.chaos.hand import begin
 from meshguard.chaos.settings import EXPERIMENT, config_file, reason_for, target_of
 from meshguard.consent import consents_from
 from meshguard.doors.playbooks import Playbook, playbook, settings_of
+from meshguard.execution import Terms
 from meshguard.journal.events import Failed, RunFinished, Stopped
 from meshguard.journal.journal import read_entries
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import state_of
+from meshguard.mesh.protocol import Consents
 from meshguard.model.plan import Plan
 from meshguard.model.scopes import Asked
 
@@ -54,7 +56,7 @@ def come_back(configuration: Mapping[str, Any] | None) -> dict[str, Any]:
         ours = [run.run for run in snapshot.open_runs if run.reason.startswith(EXPERIMENT)]
         if not ours:
             raise app.UnknownRun("no experiment has anything out of the mesh")
-        return await app.make_restore_plan(opened, max(ours))
+        return await app.make_restore_plan(opened, max(ours), Consents())
 
     return _passage("restore", planned, configuration)
 
@@ -65,7 +67,7 @@ def _passage(name: str, planned: Planner, configuration: Mapping[str, Any] | Non
     async def opened_run() -> RunDir:
         async with app.session(target) as opened:
             await rehearsal.require(opened.cluster, opened.clock)
-            return await begin(opened, await planned(opened), reason_for(name))
+            return await begin(opened, await planned(opened), Terms(reason_for(name)))
 
     folder = activity(opened_run())
     plan = folder.read_plan()

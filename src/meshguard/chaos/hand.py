@@ -7,13 +7,11 @@ from typing import Any
 
 from chaoslib.exceptions import ActivityFailed, InterruptExecution
 
-from meshguard import app, rehearsal
-from meshguard.chaos.interrupts import is_main_thread
+from meshguard import app, execution, rehearsal
 from meshguard.chaos.settings import reason_for, target_of
 from meshguard.consent import ConsentError, settle
 from meshguard.engine.outcome import Outcome, Result
-from meshguard.engine.stop import StopSignal
-from meshguard.journal.journal import Journal
+from meshguard.execution import Terms
 from meshguard.journal.rundir import RunDir
 from meshguard.mesh.istio_sidecar.faults import FAULTS
 from meshguard.mesh.protocol import Settings
@@ -38,38 +36,33 @@ async def inflict(name: str, arguments: Mapping[str, Any], configuration: Mappin
     async with app.session(target) as opened:
         await rehearsal.require(opened.cluster, opened.clock)
         plan = fault_plan(await opened.snapshot(), target.settings, name, arguments)
-        folder = await begin(opened, plan, reason_for(name))
+        folder = await begin(opened, plan, Terms(reason_for(name)))
         told(await carry_out(opened, folder), name)
     return {"run": folder.run, "fault": name, "targets": [str(ref) for ref in targets_of(plan)]}
 
 
-async def begin(opened: app.Session, plan: Plan, reason: str) -> RunDir:
+async def begin(opened: app.Session, plan: Plan, terms: Terms) -> RunDir:
     """Open the run of a plan whose blockers are accepted and for which this person has the rights.
 
-    Raises ConsentError, JournalError or ClusterError.
+    Raises ConsentError, LeaseHeld, JournalError or ClusterError.
     """
     settle(plan)
     lacking = await app.missing_rights(opened, plan)
     if lacking:
         raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
-    return await app.begin(opened, plan, reason)
+    return await execution.begin(opened, plan, terms)
 
 
 async def carry_out(opened: app.Session, folder: RunDir) -> Outcome:
     """Execute all phases of an open run in this process; an interrupt stops it at the next safe point.
 
-    Raises JournalError.
+    Raises JournalError or ClusterError.
     """
-    plan, stop = folder.read_plan(), StopSignal(folder.stop)
-    if is_main_thread():
-        stop.heed_interrupts()
-    with Journal.open(folder.journal, opened.clock) as journal:
-        executor = await app.executor_of(opened, journal, stop)
-        for phase in plan.phases:
-            outcome = await executor.run_phase(plan, phase.name)
-            if not outcome.goes_on:
-                return outcome
-        return await executor.finish(plan)
+    for phase in folder.read_plan().phases:
+        outcome = await execution.run_phase(opened.target, folder.run, phase.name)
+        if not outcome.goes_on:
+            break
+    return outcome
 
 
 def told(outcome: Outcome, name: str) -> None:

@@ -12,7 +12,9 @@ from meshguard import app
 from meshguard.chaos.hand import begin, carry_out
 from meshguard.chaos.settings import EXPERIMENT
 from meshguard.engine.outcome import Outcome, Result
-from meshguard.journal.records import RUN_LABEL, open_faults
+from meshguard.execution import Terms
+from meshguard.journal.mirror import open_faults
+from meshguard.journal.records import RUN_LABEL
 from meshguard.mesh.istio_sidecar.faults import admitted
 from meshguard.mesh.istio_sidecar.restart import TEMPLATE_RESTART_MARK
 from meshguard.model.change import read
@@ -66,7 +68,7 @@ def plan_for(opened: app.Session, snapshot: Snapshot, run: OpenRun) -> Plan:
 
 
 async def undo(
-    opened: app.Session, runs: Sequence[OpenRun], reason: str, tell: Callable[[Plan], None] = lambda plan: None
+    opened: app.Session, runs: Sequence[OpenRun], terms: Terms, tell: Callable[[Plan], None] = lambda plan: None
 ) -> Undone:
     """Undo these runs one after the other; one that cannot be undone does not keep the others from it.
 
@@ -76,7 +78,7 @@ async def undo(
     for run in runs:
         plan = plan_for(opened, await opened.snapshot(), run)
         tell(plan)
-        folder = await begin(opened, plan, reason)
+        folder = await begin(opened, plan, terms)
         outcome = await carry_out(opened, folder)
         outcomes.append((run, outcome))
         if outcome.result is Result.STOPPED:

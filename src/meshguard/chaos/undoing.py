@@ -11,6 +11,7 @@ from meshguard import app
 from meshguard.chaos.settings import reason_for, target_of
 from meshguard.chaos.undo import runs_of, undo
 from meshguard.engine.outcome import Result
+from meshguard.execution import Terms
 
 
 async def undo_all(fault: str, configuration: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -19,7 +20,7 @@ async def undo_all(fault: str, configuration: Mapping[str, Any] | None) -> dict[
         runs = runs_of(await opened.snapshot(), fault=fault)
         if not runs:
             return {"undone": [], "left": []}
-        done = await undo(opened, runs, reason_for("undo"))
+        done = await undo(opened, runs, Terms(reason_for("undo")))
     if not done.complete:
         failed = [f"{run.run}: {o.sentence}" for run, o in done.outcomes if o.result is not Result.DONE]
         raise ActivityFailed("; ".join(["not everything could be undone", *failed, *done.left]))

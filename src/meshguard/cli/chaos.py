@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from meshguard.cli import act, options
+from meshguard.cli.carrying import reason, yes
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
@@ -24,18 +25,20 @@ def chaos() -> None:
 @chaos.command()
 @click.argument("run", default="")
 @options.where
-@act.reason
-@act.yes
-def undo(run: str, where: Where, reason: str, yes: bool) -> None:
+@click.option("--take-over", is_flag=True, help="Take the cluster from the run of a machine that is dead.")
+@reason
+@yes
+def undo(run: str, where: Where, take_over: bool, reason: str, yes: bool) -> None:
     """Undo RUN, or everything that experiments have left open in the cluster; works from any machine."""
     act.require(where, reason)
-    sys.exit(asyncio.run(_undo(where, run, reason, yes=yes)))
+    sys.exit(asyncio.run(_undo(where, run, reason, take_over=take_over, yes=yes)))
 
 
-async def _undo(where: Where, run: str, reason: str, *, yes: bool) -> int:
+async def _undo(where: Where, run: str, reason: str, *, take_over: bool, yes: bool) -> int:
     from meshguard import app
     from meshguard.chaos.undo import plan_for, runs_of, undo
     from meshguard.cli import render
+    from meshguard.execution import Terms
 
     async with app.session(where.target()) as opened:
         snapshot = await opened.snapshot()
@@ -50,7 +53,7 @@ async def _undo(where: Where, run: str, reason: str, *, yes: bool) -> int:
         if not yes:
             identity = await opened.cluster.identity()
             await asyncio.to_thread(act.ask, identity.context)
-        done = await undo(opened, runs, reason)
+        done = await undo(opened, runs, Terms(reason, take_over=take_over))
     return _told(done)
 
 
@@ -77,8 +80,8 @@ def _told(done: Undone) -> int:
 @click.option("--revision", default="default", show_default=True, help="Whose istiod.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="Whose configuration they get.")
 @options.where
-@act.reason
-@act.yes
+@reason
+@yes
 @options.output
 def storm(
     proxies: int,
