@@ -38,6 +38,8 @@ NO_TABLES = {
     "MAX_UNAVAILABLE": "a path to a field",
     "TEMPLATE_RESTART_MARK": "a path to a field",
     "TEMPLATE_INJECT": "a path to a field",
+    "_REPLICAS": "a path to a field",
+    "_TEMPLATE_ANNOTATIONS": "a path to a field",
     "PLACEHOLDER": "a value",
 }
 AT_ONCE = 2

@@ -105,6 +105,21 @@ def test_everything_that_is_read_is_granted_and_nothing_else() -> None:
     assert listed == {kind.resource for kind in KINDS.values() if kind.name not in NOT_READ}
 
 
+@pytest.mark.parametrize("purpose", [Purpose.EXIT, Purpose.REALIGN])
+def test_whatever_restarts_is_told_of_the_room_for_it(purpose: Purpose) -> None:
+    assert any(right.resource == "nodes" and purpose in right.purposes for right in RIGHTS)
+
+
+def test_a_restore_must_see_who_owns_the_replicas() -> None:
+    assert ("list", "horizontalpodautoscalers.autoscaling", "") in all_for(Purpose.RESTORE, RIGHTS)
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_whoever_carries_anything_out_claims_the_cluster(purpose: Purpose) -> None:
+    claim = {(verb, "leases.coordination.k8s.io", "meshguard-system") for verb in ("get", "create", "patch")}
+    assert claim <= all_for(purpose, RIGHTS)
+
+
 def test_settings_are_read_where_istiod_keeps_them() -> None:
     places = {right.place: right.verbs for right in RIGHTS if right.resource == "configmaps"}
     assert places == {Place.MESH: ("get", "list"), Place.OWN: ("get", "list", "create", "patch")}
