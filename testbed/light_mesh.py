@@ -189,4 +189,6 @@ def _workload(kind: str, namespace: str, name: str, image: str = "shop", **spec:
         "spec": {"selector": {"matchLabels": labels}, "template": template, **more, **spec},
     }
     ports = [{"name": "http", "port": 80, "targetPort": 8080}]
-    yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": labels, "ports": ports}}
+    headless = {"clusterIP": "None"} if kind == "StatefulSet" else {}
+    service = {"selector": labels, "ports": ports, **headless}
+    yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service}
