@@ -45,6 +45,15 @@ def test_a_run_is_finished_only_after_all_its_phases(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_that_is_closed_stays_closed_when_its_playbook_is_run_once_more(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    folder = world.begin(plan)
+    first = world.run(folder, plan)
+    entries, effects = len(read_entries(folder.journal)), len(world.cluster.effects)
+    assert world.finish(folder, plan) == first
+    assert (len(read_entries(folder.journal)), len(world.cluster.effects)) == (entries, effects)
+
+
 def test_a_record_that_cannot_be_closed_is_said_and_can_be_closed_later(tmp_path: Path) -> None:
     world, plan = World(tmp_path), exit_plan()
     folder = world.begin(plan)

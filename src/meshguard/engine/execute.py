@@ -123,12 +123,14 @@ class Executor:
     async def finish(self, plan: Plan) -> Outcome:
         """Close the run once all its phases are over, and say in the cluster what is still held.
 
-        Raises JournalError or RecordError. After a failure it can be called again.
+        Raises JournalError or RecordError. After a failure it can be called again; a run that is closed stays so.
         """
         self._require(plan)
         state = self._tally.state
         if unfinished := [phase.name for phase in plan.phases if phase.name not in state.phases]:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
+        if state.finished:
+            return _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
         try:
             await self._hold.renew(self._journal.head)
             await self._settle_undone_run(plan, state)
