@@ -14,6 +14,7 @@ from typing import Any
 
 from chaoslib.exceptions import InterruptExecution, InvalidActivity
 from chaoslib.hypothesis import run_steady_state_hypothesis
+from chaoslib.run import EventHandlerRegistry
 from chaoslib.types import Activity, Configuration, Control, Experiment, Journal, Run, Secrets
 
 from meshguard import app
@@ -57,6 +58,7 @@ class _Watch:
     after: str
     within: float
     looks: int
+    calm_after: str
     calm: Spread | None = None
     fault: float | None = None
     recovered: float | None = None
@@ -81,9 +83,14 @@ def configure_control(
     figure: str = "max",
     within: float = 60.0,
     looks: int = 3,
+    calm_after: str = "",
 ) -> None:
-    """Remember the quantity, and after which activity it must have moved (`within` seconds)."""
-    _Current.watch = _Watch(signal, args or {}, figure, after, within, looks)
+    """Remember the quantity, and after which activity it must have moved (`within` seconds).
+
+    It is looked at before the method or, where an activity has to make it first (calls, for their success), after that
+    one: `calm_after`.
+    """
+    _Current.watch = _Watch(signal, args or {}, figure, after, within, looks, calm_after)
 
 
 def validate_control(control: Control) -> None:
@@ -102,8 +109,15 @@ def validate_control(control: Control) -> None:
 def before_method_control(context: Experiment, configuration: Configuration = None, **_: Any) -> None:
     """Look at the quantity while nothing is wrong. Raises InterruptExecution when it cannot be seen."""
     watch = _watch()
-    if not any(activity.get("name") == watch.after for activity in context.get("method", ())):
-        raise InterruptExecution(f"the effect is awaited after {watch.after!r}, which the method does not have")
+    names = [activity.get("name") for activity in context.get("method", ())]
+    for name in (watch.after, *([watch.calm_after] if watch.calm_after else [])):
+        if name not in names:
+            raise InterruptExecution(f"the effect is looked at after {name!r}, which the method does not have")
+    if not watch.calm_after:
+        _look_while_calm(watch, configuration)
+
+
+def _look_while_calm(watch: _Watch, configuration: Configuration) -> None:
     looks = [run_control(_look(watch, configuration)) for _ in range(watch.looks)]
     watch.calm = Spread(min(looks), max(looks))
     logger.info("calm: %s of %s is %g to %g", watch.figure, watch.signal, watch.calm.low, watch.calm.high)
@@ -119,21 +133,32 @@ def after_activity_control(
 ) -> None:
     """Wait for the effect, then ask the hypothesis. Raises InterruptExecution when it does not come: ineffective."""
     watch = _watch()
+    if watch.calm is None and context.get("name") == watch.calm_after:
+        _look_while_calm(watch, configuration)
     if watch.calm is None or context.get("name") != watch.after or watch.seen:
         return
     if (state or {}).get("status") != "succeeded":
         raise InterruptExecution(f"{watch.after!r} did not succeed, so no effect can be awaited")
     run_control(_await_effect(watch, watch.calm, configuration))
     if watch.effective and experiment is not None:
-        # With its rollbacks and controls left out: only its probes are asked.
-        asked = {key: experiment[key] for key in (_HYPOTHESIS,) if key in experiment}
-        during = run_steady_state_hypothesis(asked, configuration or {}, secrets or {}) if asked else None
-        watch.held_during_fault = bool(during["steady_state_met"]) if during else None
+        watch.held_during_fault = _holds(experiment, configuration, secrets)
     if not watch.effective:
         raise InterruptExecution(
             f"ineffective: {watch.figure} of {watch.signal} stayed within {watch.calm.low:g} to {watch.calm.high:g} "
             f"for {watch.within:g} s after {watch.after!r} (last {watch.seen[-1]:g})"
         )
+
+
+def _holds(experiment: Experiment, configuration: Configuration, secrets: Secrets) -> bool | None:
+    """Ask the steady-state hypothesis, without the controls around it; None where the experiment has none."""
+    asked = {key: experiment[key] for key in (_HYPOTHESIS,) if key in experiment}
+    if not asked:
+        return None
+    try:
+        state = run_steady_state_hypothesis(asked, configuration or {}, secrets or {}, None, EventHandlerRegistry())
+    except Exception as error:  # Chaos Toolkit would swallow it, and the run would count as seen
+        raise InterruptExecution(f"the hypothesis could not be asked during the fault: {error}") from error
+    return bool(state["steady_state_met"])
 
 
 def after_method_control(context: Experiment, configuration: Configuration = None, **_: Any) -> None:
