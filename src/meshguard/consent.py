@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from meshguard.journal.local import NOT_MIRRORED
 from meshguard.mesh.protocol import Consents
 from meshguard.model.findings import Finding
 from meshguard.model.objects import Ref
@@ -42,10 +43,22 @@ class Blocked(ConsentError):
         self.blockers = blockers
 
 
-def settle(plan: Plan) -> None:
-    """Raise Blocked when a finding still forbids the plan."""
+def settle(plan: Plan, lacking: Sequence[str] = ()) -> None:
+    """Raise Blocked when a finding still forbids the plan, ConsentError when the person lacks rights for it.
+
+    That nobody but this machine would know of the run is a small matter for somebody who could not carry it out: then
+    the rights are told first.
+    """
+    if all(finding.code.id == NOT_MIRRORED for finding in plan.blockers):
+        settle_rights(lacking)
     if plan.blockers:
         raise Blocked(plan.blockers)
+
+
+def settle_rights(lacking: Sequence[str]) -> None:
+    """Raise ConsentError that names every right that is missing."""
+    if lacking:
+        raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
 
 
 def consents_from(words: Iterable[str]) -> Consents:

@@ -59,7 +59,7 @@ def test_a_breach_puts_the_wave_back_and_the_rest_is_left_to_a_person(testbed: T
     gate.write_text(PROXIES_IN_WEB)
     stopped = meshguard("exit", "-n", "shop-web", *ON, *LEDGER, "--gate", str(gate))
     said = stopped.out + stopped.err
-    (run,) = re.findall(r"^run (\S+) opened", stopped.err, re.MULTILINE)
+    (run,) = re.findall(r"^run (\S+); journal: ", stopped.err, re.MULTILINE)
     try:
         assert stopped.code == 6, said
         assert "put back Deployment shop-web/storefront" in stopped.out

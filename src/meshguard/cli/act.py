@@ -180,13 +180,13 @@ async def _begin_restore(target: Target, run: str, accept: Sequence[str], carryi
 
 
 async def _begin(opened: Session, plan: Plan, carrying: Carrying) -> RunDir:
-    from meshguard import execution
+    from meshguard import app, execution
     from meshguard.cli import render
     from meshguard.consent import settle
 
     print(render.plan_text(plan))
-    settle(plan)
-    await _agree(opened, plan, carrying)
+    settle(plan, await app.missing_rights(opened, plan))
+    await _agree(plan, carrying)
     return await execution.begin(opened, plan, carrying.terms())
 
 
@@ -194,27 +194,23 @@ async def _resume(target: Target, run: str, carrying: Carrying) -> RunDir | None
     """Take the run up; None when it is finished."""
     from meshguard import app, execution
     from meshguard.cli import render
+    from meshguard.consent import settle_rights
 
     async with app.session(target) as opened:
         rest = await execution.remainder(opened, run)
         print(render.remainder_text(rest))
         if rest.finished:
             return None
-        await _agree(opened, rest.record.plan, carrying)
+        settle_rights(await app.missing_rights(opened, rest.record.plan))
+        await _agree(rest.record.plan, carrying)
         taken_up = await execution.resume(opened, run, carrying.terms())
     for sentence in taken_up.sentences():
         print(f"! {sentence}", file=sys.stderr)
     return taken_up.folder
 
 
-async def _agree(opened: Session, plan: Plan, carrying: Carrying) -> None:
-    """Return when the person may carry the plan out, and has said so. Raises ConsentError."""
-    from meshguard import app
-    from meshguard.consent import ConsentError
-
-    lacking = await app.missing_rights(opened, plan)
-    if lacking:
-        raise ConsentError(f"nothing was changed; rights are missing: {'; '.join(lacking)}")
+async def _agree(plan: Plan, carrying: Carrying) -> None:
+    """Return when the person has said that the plan shall be carried out. Raises ConsentError."""
     if not carrying.yes:
         await asyncio.to_thread(ask, plan.context)
 

@@ -102,10 +102,7 @@ async def _open(request: SnapshotRequest, *, check: bool) -> dict[str, Any]:
     target = _target(request.context, request.settings)
     async with app.session(target) as opened:
         plan = await _plan(opened, request)
-        settle(plan)
-        lacking = await app.missing_rights(opened, plan)
-        if lacking:
-            raise ConsentError(f"rights are missing: {'; '.join(lacking)}")
+        settle(plan, await app.missing_rights(opened, plan))
         if check:
             return {"plan": plan.document(), "changed": False, "sentence": f"{len(plan.writes)} writes planned"}
         await _require_consent(opened, request)
