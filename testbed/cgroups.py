@@ -28,7 +28,7 @@ def create(name: str) -> list[Path]:
     Returns:
         Its folders, one for each hierarchy.
     """
-    folders = [parent / folder_name(name) for parent in _own_cgroups()]
+    folders = [parent / folder_name(name) for parent in own_cgroups()]
     for folder in folders:
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):
@@ -72,7 +72,7 @@ def remove(folders: list[Path]) -> None:
                 path.rmdir()
 
 
-def _own_cgroups() -> list[Path]:
+def own_cgroups() -> list[Path]:
     """Return the folder in each mounted hierarchy below which the testbed's own goes."""
     root = _version_2_root()
     if root:

@@ -108,10 +108,17 @@ def identity_of(cluster: Testbed) -> str:
 
 
 def _cgroups(name: str) -> list[str]:
+    """Return all cgroups but those of other testbeds, and of other programs that come and go beside this one."""
+    parents = {own.parent: own for own in cgroups.own_cgroups() if (own.parent / "cgroup.procs").exists()}
+
+    def is_a_strangers(folder: Path) -> bool:
+        return any(parents[at.parent] != at for at in (folder, *folder.parents) if at.parent in parents)
+
     return [
         folder
         for folder, _, _ in os.walk("/sys/fs/cgroup")
-        if "meshguard-testbed-" not in folder or cgroups.folder_name(name) in folder
+        if ("meshguard-testbed-" not in folder or cgroups.folder_name(name) in folder)
+        and not is_a_strangers(Path(folder))
     ]
 
 
