@@ -17,6 +17,7 @@ from meshguard.sim.api.cluster import SimulatedCluster
 from meshguard.sim.api.http import HttpFront, serving
 from meshguard.sim.api.people import Tokens, write_kubeconfig
 from meshguard.sim.clock import SimClock
+from meshguard.sim.pods import Listeners
 from tests.sim.asking import deployment
 
 NAMESPACES = ("shop-web", "shop-core", "shop-pay")
@@ -66,13 +67,15 @@ def furnished() -> SimulatedCluster:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[SimBed]:
-    """Serve a furnished cluster in a thread of its own."""
+def running(folder: Path, *models: Listeners) -> Iterator[SimBed]:
+    """Serve a furnished cluster in a thread of its own; `models` say what its pods answer."""
     bed, ready, loop = SimBed(folder), threading.Event(), asyncio.new_event_loop()
     ended = asyncio.Event()
 
     async def serve() -> None:
         cluster, tokens, certificates = furnished(), Tokens(), issue("bed")
+        for model in models:
+            cluster.ports.register(model)
         tls = server_side(certificates, folder)
         with bed.audit_log.open("w", buffering=1) as log:
             cluster.api.audit = Audit(cluster.clock, log.write)

@@ -8,13 +8,16 @@ from dataclasses import replace
 from meshguard.sim.api import discovery, reading, responses, subresources, writing
 from meshguard.sim.api.audit import Audit
 from meshguard.sim.api.authorization import Authorizer
+from meshguard.sim.api.identity import User
 from meshguard.sim.api.negotiation import Form, negotiate
 from meshguard.sim.api.objects import Objects
+from meshguard.sim.api.pods.entrance import Entrance
 from meshguard.sim.api.requests import Request, Target, target_of
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.responses import Response
 from meshguard.sim.api.reviews import Reviews
 from meshguard.sim.api.status import ApiError, forbidden, method_not_allowed, unknown_resource
+from meshguard.sim.pods import Ports
 
 Handler = Callable[[Objects, Resource, Request, Target, Form], Response]
 _VERBS: Mapping[str, Handler] = {
@@ -33,8 +36,11 @@ _HEALTH = ("/healthz", "/livez", "/readyz")
 class Api:
     """Answers requests."""
 
-    def __init__(self, objects: Objects, authorizer: Authorizer, audit: Audit | None = None) -> None:
+    def __init__(
+        self, objects: Objects, authorizer: Authorizer, ports: Ports | None = None, audit: Audit | None = None
+    ) -> None:
         self.objects, self.authorizer, self.audit = objects, authorizer, audit
+        self._entrance = Entrance(objects, authorizer, ports or Ports())
         self._reviews = Reviews(authorizer, objects.clock)
         self.address = ""
 
@@ -49,9 +55,25 @@ class Api:
         warning = _DEPRECATED.get((target.group, target.plural))
         if warning:
             response = replace(response, warnings=(*response.warnings, warning))
+        return self._audited(response, lambda told: self._record(request, target, told, asker, began))
+
+    def _audited(self, response: Response, record: Callable[[Response], None]) -> Response:
+        """Record an answer, once it is known."""
+        later = response.later
+        if later is None:
+            record(response)
+            return response
+
+        async def told() -> Response:
+            answer = await later()
+            record(answer)
+            return answer
+
+        return replace(response, later=told)
+
+    def _record(self, request: Request, target: Target, response: Response, asker: User, began: str) -> None:
         if self.audit is not None:
             self.audit.record(request, target, response, asker, began)
-        return response
 
     def _answer(self, request: Request, target: Target) -> Response:
         refused = self.authorizer.refusal(request, target)
@@ -70,6 +92,9 @@ class Api:
         if bool(target.namespace) and not resource.namespaced:
             raise unknown_resource()
         if target.subresource:
+            subresources.check(resource, request, target)
+            if self._entrance.leads(resource, target):
+                return self._entrance.answer(resource, request, target)
             return subresources.answer(self.objects, resource, request, target)
         return self._resource(resource, request, target)
 

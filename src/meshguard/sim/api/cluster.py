@@ -27,6 +27,7 @@ from meshguard.sim.api.resources import Registry, packaged, packaged_definitions
 from meshguard.sim.api.status import Doc
 from meshguard.sim.api.store import Store
 from meshguard.sim.clock import SimClock
+from meshguard.sim.pods import Ports
 
 NODES = 3
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -37,6 +38,7 @@ class SimulatedCluster:
 
     def __init__(self, clock: SimClock, *, authority: str = "", pace: Pace | None = None) -> None:
         self.clock = clock
+        self.ports = Ports()
         self.store = Store(clock)
         self.registry = Registry()
         self.chain = Chain(
@@ -48,7 +50,7 @@ class SimulatedCluster:
         )
         self.objects = Objects(self.store, self.registry, clock, self.chain)
         self.authorizer = Authorizer(self.store)
-        self.api = Api(self.objects, self.authorizer)
+        self.api = Api(self.objects, self.authorizer, self.ports)
         Definitions(self.objects).follow()
         self.work = Work(self.objects, clock)
         self.work.add(

@@ -7,14 +7,17 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 from meshguard.sim.api.api import Api
 from meshguard.sim.api.identity import User
+from meshguard.sim.api.pods.portforward import SUBPROTOCOL, Tunnel
 from meshguard.sim.api.requests import LARGEST_BODY, Request
 from meshguard.sim.api.responses import Response, error
 from meshguard.sim.api.status import unauthorized
 
+_FAREWELL_S = 0.2
+"""How long to wait for the client's own close."""
 Authenticate = Callable[[web.Request], User | None]
 
 
@@ -42,6 +45,10 @@ class HttpFront:
         speaks_for = [(k, v) for k, v in incoming.headers.items() if k.lower().startswith("impersonate-")]
         request = Request(incoming.method, incoming.path, incoming.query_string, headers, body, user, speaks_for)
         response = self._api.answer(request)
+        if response.later is not None:
+            response = await response.later()
+        if response.upgrade is not None:
+            return await _upgraded(incoming, response.upgrade)
         if response.stream is None:
             return _whole(response)
         return await _stream(incoming, response, response.stream)
@@ -82,6 +89,31 @@ async def _stream(incoming: web.Request, response: Response, stream: AsyncIterat
         if close is not None:
             await close()
     return answer
+
+
+class _Socket:
+    """An accepted WebSocket; implements `portforward.Socket`."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, frame: bytes) -> None:
+        await self._socket.send_bytes(frame)
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        async for message in self._socket:
+            if message.type is WSMsgType.BINARY:
+                yield message.data
+
+
+async def _upgraded(incoming: web.Request, tunnel: Tunnel) -> web.StreamResponse:
+    socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,), timeout=_FAREWELL_S)
+    await socket.prepare(incoming)
+    try:
+        await tunnel(_Socket(socket))
+    finally:
+        await socket.close()
+    return socket
 
 
 @asynccontextmanager

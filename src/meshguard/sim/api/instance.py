@@ -112,8 +112,13 @@ class Folder:
         self.kubeconfig.unlink(missing_ok=True)
 
 
-def start(folder: Folder, port: int, speed: float, environ: Mapping[str, str]) -> State:
-    """Start a simulator in the background and wait until it answers. Raises SimError with the reason it does not."""
+def start(
+    folder: Folder, port: int, speed: float, environ: Mapping[str, str], module: str = "meshguard.sim.api.serve"
+) -> State:
+    """Start a simulator in the background and wait until it answers. Raises SimError with the reason it does not.
+
+    `module` is run as a program; one that furnishes the cluster calls `serve.main` as well.
+    """
     if folder.is_held():
         folder.hold()
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -121,7 +126,7 @@ def start(folder: Folder, port: int, speed: float, environ: Mapping[str, str]) -
     words = ["--name", folder.name, "--port", str(port), "--speed", str(speed), "--tell", str(writer)]
     with folder.log.open("w") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "meshguard.sim.api.serve", *words],
+            [sys.executable, "-m", module, *words],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -68,6 +68,8 @@ class Target:
     plural: str = ""
     name: str = ""
     subresource: str = ""
+    rest: str = ""
+    """What follows in the path: of a proxy, the path on the other side."""
 
     @property
     def is_resource(self) -> bool:
@@ -94,6 +96,9 @@ def target_of(request: Request) -> Target:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
         if verb == "list" and request.flag("watch"):
             verb = "watch"
+    if rest[2:3] == ["proxy"]:
+        beyond = request.path.partition("/proxy")[2].removeprefix("/")
+        return Target(verb, request.path, group, version, namespace, rest[0], name, "proxy", beyond)
     return Target(verb, request.path, group, version, namespace, rest[0], name, "/".join(rest[2:]))
 
 

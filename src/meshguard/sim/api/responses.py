@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from meshguard.sim.api.negotiation import As, Form
+from meshguard.sim.api.pods.portforward import Tunnel
 from meshguard.sim.api.resources import Resource
 from meshguard.sim.api.status import ApiError, Doc, not_acceptable
 from meshguard.sim.api.store import Entry, encoded
@@ -28,6 +29,10 @@ class Response:
     warnings: Sequence[str] = ()
     stream: AsyncIterator[bytes] | None = None
     """Instead of a body: it ends when it ends, or with the connection."""
+    upgrade: Tunnel | None = None
+    """Instead of a body: speaks over a WebSocket."""
+    later: Callable[[], Awaitable[Response]] | None = None
+    """Instead of all this: waits for what somebody else says."""
 
 
 def plain(text: str, status: int = 200) -> Response:

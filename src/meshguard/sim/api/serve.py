@@ -1,4 +1,7 @@
-"""The process of a simulated cluster: `python -m meshguard.sim.api.serve`, started by `meshguard sim up`."""
+"""The process of a simulated cluster: `python -m meshguard.sim.api.serve`, started by `meshguard sim up`.
+
+Whoever brings a model of what runs in the pods has a module of its own that calls `main(furnish)`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
 from meshguard.sim.api.audit import Audit
@@ -21,10 +24,16 @@ from meshguard.sim.api.people import Tokens, write_kubeconfig
 from meshguard.sim.clock import SimClock
 
 DEFINITIONS = ("istio", "gateway")
+Furnish = Callable[[SimulatedCluster], None]
+"""Puts into a new cluster what it shall have, and registers who answers in its pods (`cluster.ports`)."""
+
+
+def _bare(cluster: SimulatedCluster) -> None:
+    pass
 
 
 @asynccontextmanager
-async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[State]:
+async def running(folder: Folder, port: int, speed: float, furnish: Furnish = _bare) -> AsyncIterator[State]:
     """Run a cluster that holds the folder's lock, and yield what it tells of itself.
 
     Raises SimError: another one holds the lock, or the port is in use.
@@ -36,6 +45,7 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
         cluster = SimulatedCluster(clock, authority=certificates.authority.decode())
         cluster.seed(*DEFINITIONS)
         cluster.install("istiod")
+        furnish(cluster)
         log = held_files.enter_context(folder.audit.open("w", buffering=1))
         cluster.api.audit = Audit(clock, log.write)
         context = server_side(certificates, folder.path)
@@ -61,12 +71,12 @@ async def running(folder: Folder, port: int, speed: float) -> AsyncIterator[Stat
         os.close(held)
 
 
-async def _serve(folder: Folder, port: int, speed: float, tell: int) -> None:
+async def _serve(folder: Folder, port: int, speed: float, tell: int, furnish: Furnish) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, ended.set)
-    async with running(folder, port, speed) as state:
+    async with running(folder, port, speed, furnish) as state:
         _say(tell, {name: getattr(state, name) for name in State.__slots__})
         await ended.wait()
 
@@ -79,7 +89,7 @@ def _say(descriptor: int, words: dict[str, object]) -> None:
     os.close(descriptor)
 
 
-def main() -> int:
+def main(furnish: Furnish = _bare) -> int:
     """Serve until a signal ends it; return 1 when it cannot."""
     parser = argparse.ArgumentParser(prog="meshguard.sim.api.serve")
     parser.add_argument("--name", default="sim")
@@ -88,7 +98,8 @@ def main() -> int:
     parser.add_argument("--tell", type=int, default=-1, help="descriptor of a pipe that gets one line of JSON")
     options = parser.parse_args()
     try:
-        asyncio.run(_serve(Folder(os.environ, options.name), options.port, options.speed, options.tell))
+        folder = Folder(os.environ, options.name)
+        asyncio.run(_serve(folder, options.port, options.speed, options.tell, furnish))
     except SimError as error:
         _say(options.tell, {"error": str(error)})
         return 1

@@ -171,6 +171,11 @@ def invalid(group: str, kind: str, name: str, errors: Sequence[FieldError]) -> A
     return ApiError(422, "Invalid", message, details)
 
 
+def service_unavailable(message: str) -> ApiError:
+    """503: what is behind the server does not answer."""
+    return ApiError(503, "ServiceUnavailable", message)
+
+
 def too_many_requests(message: str, seconds: int, **details: Any) -> ApiError:
     """429, with the time after which to come again."""
     return ApiError(429, "TooManyRequests", message, details or None, {"Retry-After": str(seconds)})

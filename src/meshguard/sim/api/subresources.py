@@ -28,14 +28,17 @@ from meshguard.sim.api.tables.cells import selector_text
 _METHODS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-def answer(objects: Objects, resource: Resource, request: Request, target: Target) -> Response:
-    """Answer a request for a subresource. Raises ApiError: unknown, or the verb is not allowed."""
+def check(resource: Resource, request: Request, target: Target) -> None:
+    """Raise ApiError for a subresource that is unknown, or does not allow the verb."""
     known = resource.subresources.get(target.subresource)
     if known is None:
         raise unknown_resource()
-    verb = _METHODS.get(request.method, "")
-    if verb not in known.verbs:
+    if _METHODS.get(request.method, "") not in known.verbs:
         raise method_not_allowed()
+
+
+def answer(objects: Objects, resource: Resource, request: Request, target: Target) -> Response:
+    """Answer a request for a subresource that passed the check. Raises ApiError."""
     form = negotiate(request.headers.get("accept", "") if target.subresource != "log" else "")
     handler = _HANDLERS.get(target.subresource)
     if handler is None:

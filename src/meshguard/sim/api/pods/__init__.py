@@ -1,0 +1,1 @@
+"""Requests that go into pods: port-forwards and proxies."""
