@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from meshguard.sim.api.pods.http1 import converse
@@ -75,12 +75,13 @@ def tunnel(pod: str, ports: Sequence[int], connect: Connect) -> Tunnel:
             for number, (port, pipe) in enumerate(zip(ports, pipes, strict=True))
         ]
         outgoing = asyncio.gather(*forwards)
+        either: list[asyncio.Future[Any]] = [incoming, outgoing]
         try:
-            await asyncio.wait([incoming, outgoing], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             incoming.cancel()
             outgoing.cancel()
-            await asyncio.gather(incoming, outgoing, return_exceptions=True)
+            await asyncio.gather(*either, return_exceptions=True)
 
     return speak
 
