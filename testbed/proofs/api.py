@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from testbed.api import Testbed
+from testbed.proofs import own_cluster
 from testbed.proofs.api_cases import ALL
 from testbed.proofs.api_cases.bodies import thing
 from testbed.proofs.api_cases.case import Case, Command, Step, post, wait
@@ -47,7 +48,7 @@ def main() -> int:
     chosen = ALL[::3] if is_quick() else ALL
     testbed = Testbed(CLUSTER)
     with Proof("api", quick=is_quick()) as proof:
-        testbed.up()
+        own_cluster.up(CLUSTER)
         try:
             real = played(Real(testbed.kubeconfig), chosen)
         finally:

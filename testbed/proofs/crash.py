@@ -26,7 +26,7 @@ from typing import Any
 
 from testbed import light_mesh
 from testbed.api import Testbed
-from testbed.proofs import objects
+from testbed.proofs import objects, own_cluster
 from testbed.proofs.killing import kill_all
 from testbed.proofs.record import Proof, is_quick
 from testbed.proofs.tripwire import Tripwire
@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> int:
         points = points[: int(arguments[0])]
     bed, found = Testbed(CLUSTER), Findings()
     with Proof("crash", quick=is_quick()) as proof, tempfile.TemporaryDirectory() as scratch:
-        bed.up()
+        own_cluster.up(CLUSTER)
         try:
             _prepare(bed)
             _prove(bed, points, found, Path(scratch))

@@ -25,6 +25,7 @@ from meshguard.mesh.istio_sidecar.membership import Due, DueAnswer, due, injecto
 from meshguard.mesh.istio_sidecar.webhooks import WEBHOOK_RULES
 from meshguard.ports import Rejected
 from testbed.api import Testbed
+from testbed.proofs import own_cluster
 from testbed.proofs.enrolment_scenery import MARK, Labels, Scenery, built, named
 from testbed.proofs.record import Proof, is_quick
 
@@ -119,8 +120,7 @@ def _values(key: str, *values: str) -> list[dict[str, str]]:
 
 def main() -> int:
     """Make the proof and return the exit code: 0 when it holds."""
-    testbed = Testbed()
-    testbed.up()
+    testbed = own_cluster.up()
     scenery = named()
     spaces = namespaces(scenery)
     with Proof("enrolment", quick=is_quick()) as proof, built(testbed, scenery, spaces):

@@ -1,9 +1,10 @@
 """Each experiment has its effect, is recognised and undone; the same run made harmless in the world is ineffective.
 
-    python -m testbed.proofs.experiments        (QUICK=1: two experiments)
+    python -m testbed.proofs.experiments [NAME ...]        (QUICK=1: those that fit `make test`)
 
 Both runs go through unchanged code, by Chaos Toolkit's own command line; only a variable of the experiment differs.
-Nothing may be left: objects, labels, restart marks, pods. The last line is one JSON object.
+As soon as an experiment has its effect, `meshguard advise` must name it. Nothing may be left: objects, labels, restart
+marks, pods. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from testbed import credentials
-from testbed.api import Testbed
+from testbed.api import Testbed, TestbedError
 from testbed.paths import MAIN, RunPaths
-from testbed.proofs import objects
+from testbed.proofs import objects, own_cluster
 from testbed.proofs.break_glass import CONTEXT, BreakGlassError, MeshguardCli
 from testbed.proofs.record import Proof, is_quick
 from testbed.waiting import wait_until
@@ -31,6 +32,8 @@ from testbed.workloads import not_ready
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 CONCERNED = ("shop-web", "shop-core", "shop-pay", "load", "istio-system")
 _LONGEST_S = 600
+_EFFECT = "effect: "
+"""What the control for the effect says in the log of Chaos Toolkit."""
 _MARKED = "jobs,pods,deployments,limitranges,peerauthentications,virtualservices,serviceentries"
 
 
@@ -38,18 +41,28 @@ _MARKED = "jobs,pods,deployments,limitranges,peerauthentications,virtualservices
 class Twin:
     """What makes an experiment harmless: something in the world, never in the code."""
 
+    runbook: str
+    """What `advise` must name while the effect lasts."""
     variable: str
     why: str
     quick: bool = False
 
 
 TWINS: Mapping[str, Twin] = {
-    "sidecar-oom-under-load": Twin("load_factor:int=1", "the load stays what it was"),
-    "version-skew-503": Twin("revision:str=default", "the namespace moves to the revision that it is on"),
-    "istiod-down-injector-blocks": Twin("down:str=skew", "the istiod that goes serves nobody", quick=True),
-    "textbook-break-glass": Twin("servers:str=PERMISSIVE", "the servers take plaintext"),
-    "job-with-sidecar-never-ends": Twin("sidecar:str=native", "the sidecar ends with the work", quick=True),
-    "retry-amplification": Twin("path:str=/", "the calls succeed"),
+    "sidecar-oom-under-load": Twin("sidecar-oom", "load_factor:int=1", "the load stays what it was"),
+    "version-skew-503": Twin(
+        "version-skew", "revision:str=default", "the namespace moves to the revision that it is on", quick=True
+    ),
+    "istiod-down-injector-blocks": Twin(
+        "istiod-down", "down:str=skew", "the istiod that goes serves nobody", quick=True
+    ),
+    "textbook-break-glass": Twin("textbook-break-glass", "servers:str=PERMISSIVE", "the servers take plaintext"),
+    "xds-push-storm": Twin("push-storm", "exported_to:str=.", "no proxy may see the hosts that churn", quick=True),
+    "strict-without-verification": Twin("strict-without-verification", "sidecar:str=native", "the caller has a proxy"),
+    "job-with-sidecar-never-ends": Twin(
+        "job-with-sidecar", "sidecar:str=native", "the sidecar ends with the work", quick=True
+    ),
+    "retry-amplification": Twin("retry-amplification", "path:str=/", "the calls succeed"),
 }
 
 
@@ -72,6 +85,8 @@ class Ran:
     left: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     """Activities that failed."""
+    advised: list[str] = field(default_factory=list)
+    """Runbooks that `advise` named while the effect lasted."""
 
     @property
     def effective(self) -> bool:
@@ -83,32 +98,34 @@ class Ran:
         )
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Make the proof and return the exit code: 0 when it holds."""
-    testbed = Testbed()
-    testbed.up()
+    if unknown := sorted(set(arguments) - set(TWINS)):
+        print(f"there is no experiment {unknown[0]!r}; there are: {', '.join(TWINS)}", file=sys.stderr)
+        return 2
+    testbed = own_cluster.up()
     quick = is_quick()
-    chosen = {name: twin for name, twin in TWINS.items() if twin.quick or not quick}
-    with Proof("experiments", quick=quick) as proof, tempfile.TemporaryDirectory() as scratch:
+    chosen = {name: twin for name, twin in TWINS.items() if (twin.quick or not quick) and name in (arguments or TWINS)}
+    with Proof("experiments", quick=quick or bool(arguments)) as proof, tempfile.TemporaryDirectory() as scratch:
         meshguard = MeshguardCli(testbed.kubeconfig, Path(scratch) / "state")
         _declare(meshguard)
+        print(f"advise on the calm testbed: {', '.join(_advised(meshguard)) or 'nothing wrong'}", flush=True)
         pairs = {}
         for name, twin in chosen.items():
-            pairs[name] = (
-                _run(testbed, name, "", Path(scratch)),
-                _run(testbed, name, twin.variable, Path(scratch)),
-            )
-            _print(name, twin, *pairs[name])
-            proof.count(name, {"effective": asdict(pairs[name][0]), "harmless": asdict(pairs[name][1])})
+            real, harmless = (_tried(testbed, meshguard, name, variable) for variable in ("", twin.variable))
+            pairs[name] = (real, harmless)
+            _print(name, twin, real, harmless)
+            proof.count(name, {"effective": asdict(real), "harmless": asdict(harmless)})
         answer = {
             "experiments": len(pairs),
             "effective": sum(real.effective for real, _ in pairs.values()),
             "ineffective_detected": sum(harmless.result == "ineffective" for _, harmless in pairs.values()),
+            "recognised": sum(chosen[name].runbook in real.advised for name, (real, _) in pairs.items()),
             "leftovers": sum(len(real.left) + len(harmless.left) for real, harmless in pairs.values()),
         }
         proof.say(answer)
-    right = answer["experiments"] == answer["effective"] == answer["ineffective_detected"]
-    return 0 if right and not answer["leftovers"] else 1
+    counts = {answer[key] for key in ("experiments", "effective", "ineffective_detected", "recognised")}
+    return 0 if len(counts) == 1 and not answer["leftovers"] else 1
 
 
 def _declare(meshguard: MeshguardCli) -> None:
@@ -119,34 +136,69 @@ def _declare(meshguard: MeshguardCli) -> None:
         raise BreakGlassError(f"the testbed cannot be declared a rehearsal cluster: {done.stderr}")
 
 
-def _run(testbed: Testbed, name: str, variable: str, scratch: Path) -> Ran:
+def _tried(testbed: Testbed, meshguard: MeshguardCli, name: str, variable: str) -> Ran:
+    """Run an experiment; one that could not be run counts as such, and the others still have their turn."""
+    try:
+        return _run(testbed, meshguard, name, variable)
+    except (ProofError, TestbedError) as error:
+        meshguard.call("chaos", "undo", "--context", CONTEXT, "--reason", "the proof failed", "--yes")
+        return Ran(f"not run: {error}")
+
+
+def _run(testbed: Testbed, meshguard: MeshguardCli, name: str, variable: str) -> Ran:
     """Run an experiment to its end, from a settled cluster, and look for what it leaves."""
     _settled()
     before = objects.concerned(testbed, CONCERNED)
-    journal = scratch / f"{name}{'-harmless' if variable else ''}.json"
+    scratch = meshguard.state.parent
+    stem = f"{name}{'-harmless' if variable else ''}"
+    journal, log = scratch / f"{stem}.json", scratch / f"{stem}.log"
     began = time.monotonic()
     command = [
         str(Path(sys.executable).parent / "chaos"),
-        *("--log-file", str(scratch / "chaos.log")),
+        *("--log-file", str(log)),
         *("run", str(EXPERIMENTS / f"{name}.yaml"), "--journal-path", str(journal)),
         *(("--var", variable) if variable else ()),
     ]
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS" and not k.startswith("MESHGUARD_")}
     environment = {
-        **{key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"},
+        **inherited,
         "KUBECONFIG": str(testbed.kubeconfig),
         "MESHGUARD_CONTEXT": CONTEXT,
-        "XDG_STATE_HOME": str(scratch / "state"),
+        "XDG_STATE_HOME": str(meshguard.state),
     }
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_LONGEST_S, check=False, cwd=scratch
-    )
-    if not journal.is_file():
-        raise ProofError(f"{name}: no journal: {(done.stdout + done.stderr)[-2000:]}")
+    with (scratch / f"{stem}.out").open("w+") as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=scratch)
+        try:
+            advised = _advised_at_the_effect(process, log, meshguard)
+            process.wait(_LONGEST_S)
+        except BaseException:
+            process.terminate()  # Chaos Toolkit undoes what it has made
+            process.wait(_LONGEST_S)
+            raise
+        said.seek(0)
+        if not journal.is_file():
+            raise ProofError(f"{name}: no journal: {said.read()[-2000:]}")
     ran = _read(json.loads(journal.read_text()))
-    ran.seconds = round(time.monotonic() - began, 1)
+    ran.seconds, ran.advised = round(time.monotonic() - began, 1), advised
     _settled()
     ran.left = [*objects.differences(before, objects.concerned(testbed, CONCERNED)), *_marked(testbed)]
     return ran
+
+
+def _advised_at_the_effect(process: subprocess.Popen[bytes], log: Path, meshguard: MeshguardCli) -> list[str]:
+    """Ask for advice as soon as the experiment says that its effect is there; nobody asks when it ends before."""
+
+    def seen() -> bool:
+        return process.poll() is not None or (log.is_file() and _EFFECT in log.read_text())
+
+    wait_until(seen, _LONGEST_S, "the effect or the end of the experiment", 0.5)
+    return _advised(meshguard) if process.poll() is None else []
+
+
+def _advised(meshguard: MeshguardCli) -> list[str]:
+    """Return the runbooks that fit what is seen now."""
+    advice = meshguard.json("advise", "--context", CONTEXT)
+    return [found["runbook"] for found in advice["runbooks"] if found["fits"]]
 
 
 def _read(journal: Mapping[str, Any]) -> Ran:
@@ -186,10 +238,13 @@ def _settled() -> None:
 def _print(name: str, twin: Twin, real: Ran, harmless: Ran) -> None:
     print(f"{name}: {real.seconds:.0f} s, calm {real.calm}, fault {real.fault}, recovered {real.recovered}", flush=True)
     print(f"  hypothesis before/during/after: {real.held_before}/{real.held_during}/{real.held_after}")
+    print(f"  advised: {', '.join(real.advised) or 'nothing'}")
     print(f"  harmless, because {twin.why}: {harmless.result}, {harmless.seconds:.0f} s", flush=True)
+    if real.result != "effective":
+        print(f"  {real.result}")
     for line in (*real.failed, *real.left, *harmless.left):
         print(f"    {line}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

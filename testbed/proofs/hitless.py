@@ -18,7 +18,7 @@ from itertools import cycle, permutations
 from pathlib import Path
 
 from testbed.api import Testbed
-from testbed.proofs import controls, objects
+from testbed.proofs import controls, objects, own_cluster
 from testbed.proofs.break_glass import CONTEXT, BreakGlassError, MeshguardCli, Passage
 from testbed.proofs.record import Proof
 from testbed.shop.load import running_load, shop_load
@@ -79,8 +79,7 @@ def main(arguments: list[str]) -> int:
     """Make the proof and return the exit code: 0 when it holds."""
     quick = os.environ.get("QUICK") == "1"
     runs = 1 if quick else int(arguments[0]) if arguments else 5
-    testbed = Testbed()
-    testbed.up()
+    testbed = own_cluster.up()
     with Proof("hitless", quick=quick) as proof, tempfile.TemporaryDirectory() as scratch:
         try:
             _prove(testbed, runs, proof, Path(scratch), quick=quick)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from testbed.api import Testbed, TestbedError
-from testbed.proofs import kinds_plan, kinds_shop, kinds_skew, kinds_stage, objects
+from testbed.proofs import kinds_plan, kinds_shop, kinds_skew, kinds_stage, objects, own_cluster
 from testbed.proofs.break_glass import BreakGlassError, MeshguardCli, Passage
 from testbed.proofs.kinds_plan import Costs, ProofError
 from testbed.proofs.record import Proof, is_quick
@@ -58,8 +58,7 @@ class Tally:
 def main(arguments: list[str]) -> int:
     """Make the proof and return the exit code: 0 when it holds."""
     runs = 1 if is_quick() else int(arguments[0]) if arguments else 5
-    testbed = Testbed()
-    testbed.up()
+    testbed = own_cluster.up()
     with Proof("kinds", quick=is_quick()) as proof, tempfile.TemporaryDirectory() as scratch:
         try:
             kinds_stage.set_up(testbed)

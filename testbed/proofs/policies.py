@@ -34,6 +34,7 @@ from meshguard.model.snapshot import Snapshot
 from meshguard.ports import Rejected
 from meshguard.signals.reader import EnvoySignals
 from testbed.api import Testbed
+from testbed.proofs import own_cluster
 from testbed.proofs import policy_stage as stage
 from testbed.proofs.policy_sets import Key, Manifest, PolicySets, key_of, markers, subset_of
 from testbed.proofs.record import Proof, is_quick
@@ -239,7 +240,7 @@ async def prove(testbed: Testbed, sets: int, proof: Proof) -> int:
 
 def main() -> int:
     """Run the proof; 0 when nothing differs."""
-    testbed = Testbed()
+    testbed = own_cluster.up()
     with Proof("policies", quick=is_quick()) as proof:
         try:
             stage.set_up(testbed)

@@ -28,6 +28,12 @@ def test_an_effect_lies_outside_the_calm_spread_by_more_than_its_width(
     assert Spread(low, high).left_by(value) is left
 
 
+def test_an_effect_may_have_to_be_larger_than_noise() -> None:
+    assert not Spread(0, 0).left_by(4, least=5)
+    assert Spread(0, 0).left_by(6, least=5)
+    assert not Spread(0, 10).left_by(16, least=5), "a wide spread still counts by its own width"
+
+
 def experiment(tolerance: Any) -> dict[str, Any]:
     probe = {
         "name": "one",

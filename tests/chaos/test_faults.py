@@ -141,3 +141,18 @@ def test_all_workloads_must_be_asked_for_in_so_many_words() -> None:
 def test_the_mesh_wide_policy_is_nobody_s_fault() -> None:
     plan = planned("mtls_mode", world().snapshot(), namespace="shop-pay", mode="DISABLE")
     assert {ref.namespace for ref in targets_of(plan)} == {"shop-pay"}
+
+
+def test_whoever_cannot_call_a_strict_server_is_predicted_by_name() -> None:
+    made = world().deployment("load", "legacy", meshed=False)
+    plan = planned("mtls_mode", made.snapshot(), namespace="shop-core", mode="STRICT")
+    assert plan.notes == ("Deployment load/legacy has no proxy: a STRICT server resets its calls",)
+    assert planned("mtls_mode", made.snapshot(), namespace="shop-core", mode="PERMISSIVE").notes == ()
+
+
+def test_churned_hosts_can_be_kept_from_everybody_but_their_own_namespace() -> None:
+    plan = planned("churn_hosts", world().snapshot(), namespace="load", hosts=1, exported_to=".")
+    (step,) = plan.steps
+    assert step.manifest["spec"]["exportTo"] == ["."]
+    with pytest.raises(FaultError, match="no scope of an export 'load'"):
+        planned("churn_hosts", world().snapshot(), namespace="load", exported_to="load")

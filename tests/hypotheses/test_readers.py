@@ -87,6 +87,38 @@ def test_readiness_is_a_share_of_what_is_wanted() -> None:
     assert values(found) == {"Deployment shop/app": 0.5}
 
 
+def test_restarts_of_those_outside_the_mesh_are_counted_apart_and_the_systems_own_are_not() -> None:
+    plain = {"containers": [{"name": "app"}]}
+    ends = {"containerStatuses": [ended("app", "Error", "2026-03-01T02:59:50Z")]}
+    inside = world(
+        pod("meshed", status=ends),
+        pod("legacy", spec=plain, status=ends),
+        pod("legacy-well", spec=plain),
+        pod("dns", namespace="kube-system", spec=plain, status=ends),
+    )
+    assert values(measure(inside, "pods.restarts-outside")) == {"shop/legacy": 1, "shop/legacy-well": 0}
+    assert values(measure(inside, "pods.restarts-outside", namespaces=["pay"])) == {}
+    assert values(measure(inside, "pods.restarts-outside", within=5.0)) == {"shop/legacy": 0, "shop/legacy-well": 0}
+
+
+def strictness(name: str, created: str, spec: dict[str, Any], *written: str) -> dict[str, Any]:
+    fields = [{"manager": "kubectl", "time": time} for time in written]
+    metadata = {"name": name, "namespace": "shop", "creationTimestamp": created, "managedFields": fields}
+    return {"kind": "PeerAuthentication", "metadata": metadata, "spec": spec}
+
+
+def test_a_policy_is_young_from_its_last_writing_on() -> None:
+    strict, old, young = {"mtls": {"mode": "STRICT"}}, "2026-01-01T00:00:00Z", "2026-03-01T02:59:00Z"
+    inside = world(
+        strictness("made", young, strict),
+        strictness("edited", old, strict, old, young),
+        strictness("port", young, {"portLevelMtls": {"8080": {"mode": "STRICT"}}}),
+        strictness("old", old, strict, old),
+        strictness("open", young, {"mtls": {"mode": "PERMISSIVE"}}),
+    )
+    assert values(measure(inside, "policies.strict")) == {"shop/made": 1, "shop/edited": 1, "shop/port": 1}
+
+
 # istiod
 
 
@@ -175,6 +207,22 @@ def test_convergence_looks_at_the_pushes_within_the_window_only() -> None:
     assert found(histogram(0, 900), histogram(100, 900)) == 0.1
     assert found(histogram(0, 0), histogram(90, 10)) == 10
     assert found(histogram(5, 5), histogram(5, 5)) == 0
+
+
+def test_pushes_are_endpoint_updates_for_each_proxy() -> None:
+    def page(eds: int, proxies: int) -> str:
+        return f'pilot_xds_pushes{{type="eds"}} {eds}\npilot_xds_pushes{{type="cds"}} 999\npilot_xds {proxies}\n'
+
+    def found(*answers: str) -> Any:
+        return measure(
+            world(pod("istiod-a"), pages={"istiod-a": {"/metrics": metrics(*answers)}}), "control-plane.pushes"
+        )
+
+    stormy = found(page(100, 20), page(500, 20), page(500, 20))
+    assert values(stormy) == {"istio-system/istiod-a": 20}
+    assert stormy.samples[0].note == "400 updates for 20 proxies"
+    assert values(found(page(0, 0), page(0, 0), page(0, 0))) == {}, "an istiod without proxies pushes to nobody"
+    assert measure(world(), "control-plane.pushes").unseen == ("no istiod pod has an address",)
 
 
 # Envoy

@@ -55,6 +55,8 @@ def advised(says: Says) -> tuple[Advice, ...]:
         ({"edges__success": 0.1}, "textbook-break-glass"),
         ({"pods__held": 1}, "job-with-sidecar"),
         ({"edges__retries": 50}, "retry-amplification"),
+        ({"control_plane__pushes": 40}, "push-storm"),
+        ({"pods__restarts_outside": 1, "policies__strict": 1}, "strict-without-verification"),
     ],
 )
 def test_each_failure_is_named_by_its_own_symptoms(figures: dict[str, float], runbook: str) -> None:

@@ -189,6 +189,7 @@ def churn(
     per_second: float,
     seconds: float,
     hosts: int = 1,
+    exported_to: str = "*",
     configuration: Configuration = None,
 ) -> Answer:
     """Change the endpoints of hosts that are made for it at a rate, as evictions change them.
@@ -198,11 +199,12 @@ def churn(
         per_second: Changes a second, at most 50.
         seconds: For how long, at most 600.
         hosts: How many hosts take turns.
+        exported_to: `*` for every proxy of the mesh, `.` for those in the same namespace only.
 
     Raises:
         ActivityFailed: it was refused.
     """
-    return activity(churning.churn(namespace, per_second, seconds, hosts, configuration))
+    return activity(churning.churn(namespace, churning.Rate(per_second, seconds), hosts, exported_to, configuration))
 
 
 def storm(

@@ -38,7 +38,8 @@ async def inflict(name: str, arguments: Mapping[str, Any], configuration: Mappin
         plan = fault_plan(await opened.snapshot(), target.settings, name, arguments)
         folder = await begin(opened, plan, Terms(reason_for(name)))
         told(await carry_out(opened, folder), name)
-    return {"run": folder.run, "fault": name, "targets": [str(ref) for ref in targets_of(plan)]}
+    targets = [str(ref) for ref in targets_of(plan)]
+    return {"run": folder.run, "fault": name, "targets": targets, "predicted": list(plan.notes)}
 
 
 async def begin(opened: app.Session, plan: Plan, terms: Terms) -> RunDir:

@@ -124,6 +124,13 @@ _TABLE = (
         (Arg("quantile", 0.99, "between 0 and 1"), _window(10.0)),
     ),
     Signal(
+        "control-plane.pushes",
+        Unit.EVENTS,
+        "endpoint updates (EDS) within the window, on average for each connected proxy, for each replica",
+        "istiod /metrics, pilot_xds_pushes and pilot_xds",
+        (_window(10.0),),
+    ),
+    Signal(
         "proxies.rejected",
         Unit.EVENTS,
         "configuration updates that a proxy refused within the window, for each pod",
@@ -190,6 +197,20 @@ _TABLE = (
         "remembers the last end of each container only",
         "kubernetes, containerStatuses and initContainerStatuses",
         (_SPACES, _ago(600.0)),
+    ),
+    Signal(
+        "pods.restarts-outside",
+        Unit.EVENTS,
+        "containers of pods without a proxy that ended within the time, for each pod outside kube-* and istio-*",
+        "kubernetes, containerStatuses",
+        (Arg("namespaces", [], "only these namespaces"), _ago(600.0)),
+    ),
+    Signal(
+        "policies.strict",
+        Unit.EVENTS,
+        "PeerAuthentications that say STRICT and were written within the time, each by its name",
+        "kubernetes, creationTimestamp and managedFields",
+        (_ago(600.0),),
     ),
     Signal(
         "pods.oom",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["before_experiment_control", "validate_control"]
 
 _ACTIONS = "meshguard.chaos.actions"
 _MOST = 20
+_FAULT_BEHIND = {"churn": "churn_hosts"}
+"""Actions that do more than the fault they begin with."""
 logger = logging.getLogger("chaostoolkit")
 
 
@@ -49,13 +52,17 @@ async def _previewed(experiment: Experiment, configuration: Mapping[str, Any], m
         snapshot = await opened.snapshot()
     for activity in experiment.get("method", ()):
         provider = activity.get("provider") or {}
-        if provider.get("module") != _ACTIONS or provider.get("func") not in FAULTS:
+        name = _FAULT_BEHIND.get(provider.get("func", ""), provider.get("func", ""))
+        if provider.get("module") != _ACTIONS or name not in FAULTS:
             continue
         faults += 1
         arguments = substitute(dict(provider.get("arguments") or {}), configuration, {})
-        plan = fault_plan(snapshot, target.settings, provider["func"], arguments)
+        known = inspect.signature(FAULTS[name].plan).parameters
+        plan = fault_plan(snapshot, target.settings, name, {k: v for k, v in arguments.items() if k in known})
         for step in plan.writes:
             logger.info("would %s: %s", activity["name"], step.sentence)
+        for note in plan.notes:
+            logger.info("predicted, %s: %s", activity["name"], note)
         touched |= set(targets_of(plan))
     if not faults:
         raise UnknownScope("the method has no fault of ours to preview")

@@ -44,9 +44,9 @@ class Spread:
     low: float
     high: float
 
-    def left_by(self, value: float) -> bool:
-        """Tell whether a value lies outside by more than the spread's own width."""
-        width = self.high - self.low
+    def left_by(self, value: float, least: float = 0.0) -> bool:
+        """Tell whether a value lies outside by more than the spread's own width, and by more than `least`."""
+        width = max(self.high - self.low, least)
         return value > self.high + width or value < self.low - width
 
 
@@ -59,6 +59,7 @@ class _Watch:
     within: float
     looks: int
     calm_after: str
+    least: float
     calm: Spread | None = None
     fault: float | None = None
     recovered: float | None = None
@@ -84,13 +85,14 @@ def configure_control(
     within: float = 60.0,
     looks: int = 3,
     calm_after: str = "",
+    least: float = 0.0,
 ) -> None:
-    """Remember the quantity, and after which activity it must have moved (`within` seconds).
+    """Remember the quantity, and after which activity it must have moved (`within` seconds), by more than `least`.
 
     It is looked at before the method or, where an activity has to make it first (calls, for their success), after that
     one: `calm_after`.
     """
-    _Current.watch = _Watch(signal, args or {}, figure, after, within, looks, calm_after)
+    _Current.watch = _Watch(signal, args or {}, figure, after, within, looks, calm_after, least)
 
 
 def validate_control(control: Control) -> None:
@@ -209,7 +211,7 @@ async def _await_effect(watch: _Watch, calm: Spread, configuration: Mapping[str,
         while True:
             value = await _measured(watch, opened)
             watch.seen.append(value)
-            if calm.left_by(value):
+            if calm.left_by(value, watch.least):
                 watch.effective, watch.fault = True, value
                 logger.info("effect: %s of %s is %g", watch.figure, watch.signal, value)
                 return

@@ -140,6 +140,19 @@ async def increase(world: World, args: Mapping[str, Any]) -> Measurement:
     return Measurement(tuple(samples), METRICS, tuple(unseen))
 
 
+async def pushes(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Endpoint updates for each proxy; istiod merges what comes within its debounce time, so this is what it sends."""
+    sent = await increase(world, {**args, "metric": "pilot_xds_pushes", "labels": {"type": "eds"}, "absent": "zero"})
+    connected = await metric(world, {"metric": "pilot_xds", "labels": {}, "absent": "zero"})
+    proxies = {sample.subject: sample.value for sample in connected.samples}
+    samples = tuple(
+        Sample(s.subject, s.value / proxies[s.subject], f"{s.value:.0f} updates for {proxies[s.subject]:.0f} proxies")
+        for s in sent.samples
+        if proxies.get(s.subject)
+    )
+    return Measurement(samples, METRICS, sent.unseen or connected.unseen)
+
+
 async def convergence(world: World, args: Mapping[str, Any]) -> Measurement:
     """A quantile of the time until proxies had a change, over the pushes within the window."""
     before = await _metrics(world)
@@ -162,5 +175,6 @@ READERS = {
     "control-plane.unlisted": unlisted,
     "control-plane.metric": metric,
     "control-plane.increase": increase,
+    "control-plane.pushes": pushes,
     "control-plane.convergence": convergence,
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from meshguard.model.measurement import Measurement, Sample
-from meshguard.model.objects import Pod, Ref, Workload, dig
+from meshguard.model.objects import Pod, Ref, Resource, Workload, dig
 from meshguard.model.snapshot import ClusterIdentity, Snapshot
 from meshguard.signals.measure.proxies import PROXY_CONTAINER
 from meshguard.signals.measure.world import ISTIOD_LABEL, World, name_of
 
 SOURCE = "kubernetes"
+_SYSTEMS = ("kube-", "istio-")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
@@ -62,9 +63,49 @@ async def oom(world: World, args: Mapping[str, Any]) -> Measurement:
     return await _ends(world, args, wanted=lambda end: end.get("reason") == "OOMKilled")
 
 
-async def _ends(world: World, args: Mapping[str, Any], wanted: Any) -> Measurement:
+async def restarts_outside(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Containers that ended, of pods that have no proxy and belong to nobody's system."""
+    named = frozenset(args["namespaces"])
+    outside = [
+        pod
+        for pod in await world.pods()
+        if not world.has_proxy(pod) and not pod.ref.namespace.startswith(_SYSTEMS)
+        if pod.ref.namespace in (named or {pod.ref.namespace})
+    ]
+    return _ends_of(outside, world, args, wanted=lambda end: True)
+
+
+async def strict(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Policies that refuse plaintext and are young: whoever wrote them may not have looked who still speaks it."""
     now = datetime.fromisoformat(world.clock.wall())
+    samples = []
+    for policy in await world.objects("PeerAuthentication"):
+        if "STRICT" in _modes(policy) and (now - _written(policy)).total_seconds() <= args["within"]:
+            samples.append(Sample(name_of(policy.ref), 1, f"written {_written(policy).isoformat()}"))
+    return Measurement(tuple(samples), SOURCE)
+
+
+def _modes(policy: Resource) -> set[str]:
+    ports = dig(policy.doc, "spec", "portLevelMtls", default={})
+    levels = [dig(policy.doc, "spec", "mtls", default={}), *ports.values()]
+    return {str(level.get("mode", "")) for level in levels}
+
+
+def _written(policy: Resource) -> datetime:
+    """When somebody wrote the object last; controllers do not write policies."""
+    metadata = policy.doc["metadata"]
+    times = [metadata["creationTimestamp"], *(m["time"] for m in metadata.get("managedFields", ()) if "time" in m)]
+    return max(datetime.fromisoformat(str(time)) for time in times)
+
+
+async def _ends(world: World, args: Mapping[str, Any], wanted: Any) -> Measurement:
     pods = {pod.ref: pod for pod in [*await world.meshed(args["namespaces"]), *await world.istiods()]}
+    return _ends_of(pods.values(), world, args, wanted)
+
+
+def _ends_of(found: Iterable[Pod], world: World, args: Mapping[str, Any], wanted: Any) -> Measurement:
+    now = datetime.fromisoformat(world.clock.wall())
+    pods = {pod.ref: pod for pod in found}
     samples = []
     for ref, pod in sorted(pods.items()):
         ends = [(name, end) for name, end in container_ends(pod) if _age(end, now) <= args["within"] and wanted(end)]
@@ -125,6 +166,8 @@ def _title(ref: Ref) -> str:
 READERS = {
     "control-plane.ready": control_plane_ready,
     "pods.restarts": restarts,
+    "pods.restarts-outside": restarts_outside,
+    "policies.strict": strict,
     "pods.oom": oom,
     "pods.held": held,
     "workloads.ready": workloads_ready,

@@ -10,16 +10,19 @@ from meshguard.mesh.istio_sidecar.edits import manifest_of
 from meshguard.mesh.istio_sidecar.faults import targets
 from meshguard.mesh.istio_sidecar.faults.members import MEMORY_LIMIT, MEMORY_REQUEST, NATIVE_SIDECAR
 from meshguard.mesh.istio_sidecar.faults.targets import FaultError
+from meshguard.mesh.istio_sidecar.membership import carries_proxy
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, PeerPolicies, mode_of
 from meshguard.mesh.protocol import Draft, Settings
 from meshguard.model.change import change_at
+from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.objects import Ref
 from meshguard.model.plan import RUN_PLACEHOLDER, Action, Await, Check, Phase, Step, Wave
 from meshguard.model.snapshot import Snapshot
 
 RUN_LABEL = "meshguard.dev/run"
 CHURNED_LABEL = "meshguard.dev/churned"
+_SYSTEMS = ("kube-", "istio-")
 _LONGEST_S = 3_600
 _MOST_CHURNED = 500
 _GRACE_S = 30
@@ -141,7 +144,20 @@ def mtls_mode(snapshot: Snapshot, settings: Settings, namespace: str, mode: str)
         {},
         settings.converge_deadline_s,
     )
-    return Draft((Phase("fault", "Change what servers accept", (Wave((step,), (arrived,)),)),))
+    notes = plaintext_callers(snapshot) if mode == Mode.STRICT else ()
+    phase = Phase("fault", "Change what servers accept", (Wave((step,), (arrived,)),))
+    return Draft((phase,), notes=notes)
+
+
+def plaintext_callers(snapshot: Snapshot) -> tuple[str, ...]:
+    """Predict by name who can no longer call a STRICT server: workloads whose running pods have no proxy."""
+    out = []
+    for workload in snapshot.workloads:
+        pods = [pod for pod in snapshot.pods_of_workload.get(workload.ref, ()) if not pod.finished]
+        system = workload.ref.namespace.startswith(_SYSTEMS)
+        if pods and not system and workload.ref.kind in RESTARTABLE and not any(map(carries_proxy, pods)):
+            out.append(f"{workload.ref} has no proxy: a STRICT server resets its calls")
+    return tuple(sorted(out))
 
 
 def retry_posts(snapshot: Snapshot, settings: Settings, namespace: str, host: str, attempts: int = 3) -> Draft:
@@ -167,8 +183,14 @@ def retry_posts(snapshot: Snapshot, settings: Settings, namespace: str, host: st
     return Draft((Phase("fault", "Retry what must not be repeated", (Wave((step,)),)),))
 
 
-def churn_hosts(snapshot: Snapshot, settings: Settings, namespace: str, hosts: int = 1) -> Draft:
-    """Make hosts whose endpoints can be changed at a rate, as evictions change them; see the action `churn`."""
+def churn_hosts(
+    snapshot: Snapshot, settings: Settings, namespace: str, hosts: int = 1, exported_to: str = "*"
+) -> Draft:
+    """Make hosts whose endpoints can be changed at a rate, as evictions change them; see the action `churn`.
+
+    `exported_to` is `*` for every proxy, `.` for those in the same namespace only: what a scoping resource buys.
+    """
+    targets.known(exported_to, ["*", "."], "scope of an export")
     targets.known(namespace, snapshot.namespaces, "namespace")
     targets.positive("hosts", hosts, _MOST_CHURNED)
     steps = []
@@ -179,6 +201,7 @@ def churn_hosts(snapshot: Snapshot, settings: Settings, namespace: str, hosts: i
             "location": "MESH_INTERNAL",
             "ports": [{"number": 8080, "name": "http", "protocol": "HTTP"}],
             "resolution": "STATIC",
+            "exportTo": [exported_to],
             "endpoints": [{"address": "192.0.2.1"}],
         }
         manifest = manifest_of(ref, spec)
