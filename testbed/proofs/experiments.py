@@ -109,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     with Proof("experiments", quick=quick or bool(arguments)) as proof, tempfile.TemporaryDirectory() as scratch:
         meshguard = MeshguardCli(testbed.kubeconfig, Path(scratch) / "state")
         _declare(meshguard)
+        proof.note({"harmless because": {name: twin.why for name, twin in chosen.items()}})
         print(f"advise on the calm testbed: {', '.join(_advised(meshguard)) or 'nothing wrong'}", flush=True)
         pairs = {}
         for name, twin in chosen.items():
@@ -123,6 +124,7 @@ def main(arguments: Sequence[str]) -> int:
             "recognised": sum(chosen[name].runbook in real.advised for name, (real, _) in pairs.items()),
             "leftovers": sum(len(real.left) + len(harmless.left) for real, harmless in pairs.values()),
         }
+        meshguard.call("rehearsal", "revoke", "--context", CONTEXT, "--reason", "the proof is over", "--yes")
         proof.say(answer)
     counts = {answer[key] for key in ("experiments", "effective", "ineffective_detected", "recognised")}
     return 0 if len(counts) == 1 and not answer["leftovers"] else 1

@@ -153,6 +153,7 @@ def test_whoever_cannot_call_a_strict_server_is_predicted_by_name() -> None:
 def test_churned_hosts_can_be_kept_from_everybody_but_their_own_namespace() -> None:
     plan = planned("churn_hosts", world().snapshot(), namespace="load", hosts=1, exported_to=".")
     (step,) = plan.steps
+    assert step.manifest is not None
     assert step.manifest["spec"]["exportTo"] == ["."]
     with pytest.raises(FaultError, match="no scope of an export 'load'"):
         planned("churn_hosts", world().snapshot(), namespace="load", exported_to="load")

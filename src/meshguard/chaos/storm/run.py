@@ -9,6 +9,8 @@ from typing import Any
 from meshguard import app, rehearsal
 from meshguard.hypotheses.catalogue import CATALOGUE
 from meshguard.mesh.istio_sidecar.faults import FaultError
+from meshguard.mesh.istio_sidecar.faults.targets import DEFAULT_REVISION
+from meshguard.mesh.istio_sidecar.names import ISTIOD_APP, REVISION
 from meshguard.model.objects import Ref, dig
 from meshguard.ports import ClusterError
 
@@ -69,7 +71,7 @@ async def storm(opened: app.Session, request: Request, tell: Callable[[str], Non
     await rehearsal.require(opened.cluster, opened.clock)
     address = request.address or await address_of(opened, request.revision)
     clock = opened.clock
-    before = await _costs(opened)
+    before = await _costs(opened, request.revision)
     async with fleet(address, request.proxies, request.namespace, request.version, clock.sleep) as held:
         began, said = clock.now(), 0
         while held.configured < request.proxies and clock.now() - began < request.connect_within_s:
@@ -79,15 +81,15 @@ async def storm(opened: app.Session, request: Request, tell: Callable[[str], Non
                 tell(f"{said} of {request.proxies} proxies are configured after {clock.now() - began:.0f} s")
         connected_s, configured = clock.now() - began, held.configured
         first = held.bytes()
-        connected = await _costs(opened)
+        connected = await _costs(opened, request.revision)
         await clock.sleep(request.hold_s)
-        after = await _costs(opened)
+        after = await _costs(opened, request.revision)
         received, messages, broken = held.bytes(), held.messages(), dict(held.broken)
     return {
         "request": asdict(request) | {"address": address},
         "configured": configured,
         "connectedSeconds": round(connected_s, 1),
-        "pilotXds": connected.get("pilot_xds"),
+        "pilotXds": {"before": before.get("pilot_xds"), "connected": connected.get("pilot_xds")},
         "bytesPerStream": round(sum(first.values()) / max(1, configured)),
         "bytesByKind": dict(first),
         "pushedWhileHeld": {kind: received[kind] - first[kind] for kind in received},
@@ -106,8 +108,13 @@ async def address_of(opened: app.Session, revision: str) -> str:
     return f"{dig(service.doc, 'spec', 'clusterIP')}:{_XDS_PORT}"
 
 
-async def _costs(opened: app.Session) -> dict[str, float]:
-    """Sum istiod's own figures over its replicas; what does not answer is left out."""
+async def _costs(opened: app.Session, revision: str) -> dict[str, float]:
+    """Sum the figures of a revision's istiod over its replicas; what does not answer is left out."""
+    replicas = {
+        f"{pod.ref.namespace}/{pod.ref.name}"
+        for pod in await opened.cluster.list("Pod")
+        if pod.labels.get("app") == ISTIOD_APP and pod.labels.get(REVISION, DEFAULT_REVISION) == revision
+    }
     out = {}
     for name, metric in _COSTS.items():
         args = CATALOGUE["control-plane.metric"].complete({"metric": metric, "absent": "zero"})
@@ -115,8 +122,9 @@ async def _costs(opened: app.Session) -> dict[str, float]:
             measured = await opened.measurements.measure("control-plane.metric", args)
         except ClusterError:
             continue
-        if not measured.unseen:
-            out[name] = sum(sample.value for sample in measured.samples)
+        values = [sample.value for sample in measured.samples if sample.subject in replicas]
+        if values:
+            out[name] = sum(values)
     return out
 
 
