@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from meshguard.journal import mirror
 from meshguard.journal.local import NOT_MIRRORED, is_local, local_records
 from meshguard.journal.mirror import still_open, with_open_runs
 from meshguard.journal.rundir import runs_folder
-from meshguard.mesh.istio_sidecar import membership
+from meshguard.mesh.istio_sidecar import control_plane, membership
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
@@ -225,6 +225,11 @@ async def predicted_way_back(opened: Session, plan: Plan) -> Plan:
     record = open_run_of(plan, after, RUN_PLACEHOLDER, owner=person(opened.target), reason="by hand")
     left = replace(after, open_runs=(*snapshot.open_runs, record))
     return plan_restore(left, mesh_of(snapshot), record, opened.target.settings)
+
+
+def control_plane_versions(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return the version of each revision's control plane."""
+    return control_plane.versions(snapshot)
 
 
 def open_run_named(snapshot: Snapshot, run: str) -> OpenRun:

@@ -108,6 +108,19 @@ def test_a_runbook_reads_as_markdown_from_the_same_source() -> None:
     assert "`meshguard restore`" in text
 
 
+@pytest.mark.parametrize("name", builtin_names())
+def test_the_page_of_a_runbook_is_rendered_from_its_source(name: str) -> None:
+    page = (ROOT / "docs" / "runbooks" / f"{name}.md").read_text()
+    assert page == markdown(load(name)) + "\n", f"meshguard runbook show {name} > docs/runbooks/{name}.md"
+
+
+@pytest.mark.parametrize("experiment", [load(name).experiment for name in builtin_names()])
+def test_every_experiment_has_its_page(experiment: str) -> None:
+    page = (ROOT / "docs" / "experiments" / f"{experiment}.md").read_text()
+    titles = [line for line in page.splitlines() if line.startswith("## ")]
+    assert titles == ["## What you will see", "## Why", "## What to do", "## Harmless"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

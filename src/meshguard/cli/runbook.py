@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 import click
 
-from meshguard.cli import options
+from meshguard.cli import act, options
+from meshguard.cli.carrying import Carrying, carrying
 from meshguard.cli.options import Where
 
 
@@ -60,6 +62,23 @@ def lint(file: tuple[str, ...]) -> None:
             print(f"meshguard: {error}", file=sys.stderr)
     if wrong:
         sys.exit(Exit.USAGE)
+
+
+@runbook.command()
+@click.argument("name")
+@options.where
+@options.namespaces
+@options.consents
+@click.option("--to-revision", default="", help="For a runbook that realigns: the revision to move to.")
+@click.option("--session", "session", default="", help="Go on with this session, where it was left.")
+@click.option("--auto", is_flag=True, help="A drill: nobody is asked. Only in a rehearsal cluster; leaves evidence.")
+@carrying
+def run(name: str, where: Where, carrying: Carrying, session: str, **given: Any) -> None:
+    """Walk through a runbook step by step: look, decide, let the engine do it, wait, confirm, verify, come back."""
+    from meshguard.cli.runbook_run import Request, walk_through
+
+    act.require(where, carrying.reason)
+    sys.exit(walk_through(Request(name, where, carrying, session, **given)))
 
 
 @click.command()

@@ -13,6 +13,7 @@ from meshguard.cli import options
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
+    from meshguard.app import Session
     from meshguard.model.plan import Plan
     from meshguard.model.scopes import Asked
 
@@ -119,7 +120,8 @@ async def _plan_exit(
     async with app.session(where.target()) as opened:
         made = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         way_back = await app.predicted_way_back(opened, made) if output == "kubectl" else None
-    _present(made, output, out, way_back)
+        rehearsed = await _rehearsed(opened, made, output)
+    _present(made, output, out, way_back, rehearsed)
 
 
 @plan.command("realign")
@@ -144,7 +146,8 @@ async def _plan_realign(
 
     async with app.session(where.target()) as opened:
         made = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
-    _present(made, output, out, None)
+        rehearsed = await _rehearsed(opened, made, output)
+    _present(made, output, out, None, rehearsed)
 
 
 @plan.command("restore")
@@ -164,10 +167,18 @@ async def _plan_restore(where: Where, run: str, accept: tuple[str, ...], output:
 
     async with app.session(where.target()) as opened:
         made = await app.make_restore_plan(opened, run, consents_from(accept))
-    _present(made, output, out, None)
+        rehearsed = await _rehearsed(opened, made, output)
+    _present(made, output, out, None, rehearsed)
 
 
-def _present(made: Plan, output: str, out: Path | None, way_back: Plan | None) -> None:
+async def _rehearsed(opened: Session, made: Plan, output: str) -> str:
+    """Say whether this way was rehearsed; only a person reads it."""
+    from meshguard.runbook.record import rehearsed
+
+    return await rehearsed(opened, made) if output == "text" else ""
+
+
+def _present(made: Plan, output: str, out: Path | None, way_back: Plan | None, rehearsed: str) -> None:
     from meshguard.cli import planfile, render
     from meshguard.cli.codes import Exit
     from meshguard.plan import kubectl
@@ -180,6 +191,7 @@ def _present(made: Plan, output: str, out: Path | None, way_back: Plan | None) -
         print(kubectl.script(made, way_back), end="")
     else:
         print(render.plan_text(made))
+        print(f"\nRehearsed: {rehearsed}")
     if out:
         planfile.write(made, out)
     if made.blockers:

@@ -79,6 +79,11 @@ async def advise(runbooks: Iterable[Runbook], measurements: Measurements) -> tup
     return tuple(sorted(advice, key=lambda a: (not a.fits, not a.unknown, -len(a.evidence), a.runbook.name)))
 
 
+async def look(symptom: Symptom, measurements: Measurements) -> Evidence:
+    """Hold one symptom against what is measured now. What does not answer is unknown; nothing is raised."""
+    return _judge(symptom, await _ask(symptom, measurements))
+
+
 def _key(symptom: Symptom) -> str:
     return json.dumps([symptom.signal, dict(symptom.all_args)], sort_keys=True)
 
