@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments bench-ansible clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments bench-ansible bench-storm clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ prove-hitless: install
 
 prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments: prove-%: install
 	$(BIN)/python -m testbed.proofs.$*
+
+bench-storm: install
+	$(BIN)/python -m bench.storm $(PROXIES)
 
 bench-ansible: install
 	$(BIN)/python -m bench.ansible_layer $(RUNS)

@@ -15,6 +15,8 @@ from meshguard.model.objects import Ref, dig
 from meshguard.ports import ClusterError
 
 MOST_PROXIES = 5_000
+HOLDING = "holding"
+"""What is told first when everybody is connected."""
 _XDS_PORT = 15010
 _LOOK_S = 0.5
 #: What istiod says of a push, and the metric that says it.
@@ -80,6 +82,7 @@ async def storm(opened: app.Session, request: Request, tell: Callable[[str], Non
                 said = held.configured
                 tell(f"{said} of {request.proxies} proxies are configured after {clock.now() - began:.0f} s")
         connected_s, configured = clock.now() - began, held.configured
+        tell(f"{HOLDING} {configured} of {request.proxies} proxies for {request.hold_s:g} s")
         first = held.bytes()
         connected = await _costs(opened, request.revision)
         await clock.sleep(request.hold_s)
