@@ -3,15 +3,14 @@
     python -m testbed.proofs.experiments [NAME ...]        (QUICK=1: those that fit `make test`)
 
 Both runs go through unchanged code, by Chaos Toolkit's own command line; only a variable of the experiment differs.
-As soon as an experiment has its effect, `meshguard advise` must name it. Nothing may be left: objects, labels, restart
-marks, pods. The last line is one JSON object.
+As soon as an experiment has its effect, `meshguard advise` must name it. Three experiments are also cut off, by a
+signal, at each of their actions, and undone from another machine. Nothing may be left: objects, labels, restart marks,
+pods. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,21 +19,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testbed import credentials
 from testbed.api import Testbed, TestbedError
-from testbed.paths import MAIN, RunPaths
 from testbed.proofs import objects, own_cluster
 from testbed.proofs.break_glass import CONTEXT, BreakGlassError, MeshguardCli
+from testbed.proofs.chaos_runs import CONCERNED, LONGEST_S, Started, declare, marked, settled, started
+from testbed.proofs.cut_off import cuts, survived
 from testbed.proofs.record import Proof, is_quick
 from testbed.waiting import wait_until
-from testbed.workloads import not_ready
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-CONCERNED = ("shop-web", "shop-core", "shop-pay", "load", "istio-system")
-_LONGEST_S = 600
 _EFFECT = "effect: "
 """What the control for the effect says in the log of Chaos Toolkit."""
-_MARKED = "jobs,pods,deployments,limitranges,peerauthentications,virtualservices,serviceentries"
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = {name: twin for name, twin in TWINS.items() if (twin.quick or not quick) and name in (arguments or TWINS)}
     with Proof("experiments", quick=quick or bool(arguments)) as proof, tempfile.TemporaryDirectory() as scratch:
         meshguard = MeshguardCli(testbed.kubeconfig, Path(scratch) / "state")
-        _declare(meshguard)
+        if why := declare(meshguard, "proof of the experiments"):
+            raise BreakGlassError(f"the testbed cannot be declared a rehearsal cluster: {why}")
         proof.note({"harmless because": {name: twin.why for name, twin in chosen.items()}})
         print(f"advise on the calm testbed: {', '.join(_advised(meshguard)) or 'nothing wrong'}", flush=True)
         pairs = {}
@@ -117,25 +112,21 @@ def main(arguments: Sequence[str]) -> int:
             pairs[name] = (real, harmless)
             _print(name, twin, real, harmless)
             proof.count(name, {"effective": asdict(real), "harmless": asdict(harmless)})
+        cut = {} if arguments else {str(one): survived(testbed, meshguard, one) for one in cuts(quick=quick)}
+        proof.count("cut off", cut)
+        left = [line for lines in cut.values() for line in lines]
         answer = {
             "experiments": len(pairs),
             "effective": sum(real.effective for real, _ in pairs.values()),
             "ineffective_detected": sum(harmless.result == "ineffective" for _, harmless in pairs.values()),
             "recognised": sum(chosen[name].runbook in real.advised for name, (real, _) in pairs.items()),
-            "leftovers": sum(len(real.left) + len(harmless.left) for real, harmless in pairs.values()),
+            "cut_off": len(cut),
+            "leftovers": len(left) + sum(len(real.left) + len(harmless.left) for real, harmless in pairs.values()),
         }
         meshguard.call("rehearsal", "revoke", "--context", CONTEXT, "--reason", "the proof is over", "--yes")
         proof.say(answer)
     counts = {answer[key] for key in ("experiments", "effective", "ineffective_detected", "recognised")}
     return 0 if len(counts) == 1 and not answer["leftovers"] else 1
-
-
-def _declare(meshguard: MeshguardCli) -> None:
-    done = meshguard.call(
-        "rehearsal", "declare", "--context", CONTEXT, "--reason", "proof of the experiments", "--for", "3h", "--yes"
-    )
-    if done.returncode:
-        raise BreakGlassError(f"the testbed cannot be declared a rehearsal cluster: {done.stderr}")
 
 
 def _tried(testbed: Testbed, meshguard: MeshguardCli, name: str, variable: str) -> Ran:
@@ -149,52 +140,25 @@ def _tried(testbed: Testbed, meshguard: MeshguardCli, name: str, variable: str) 
 
 def _run(testbed: Testbed, meshguard: MeshguardCli, name: str, variable: str) -> Ran:
     """Run an experiment to its end, from a settled cluster, and look for what it leaves."""
-    _settled()
+    settled()
     before = objects.concerned(testbed, CONCERNED)
-    scratch = meshguard.state.parent
-    stem = f"{name}{'-harmless' if variable else ''}"
-    journal, log = scratch / f"{stem}.json", scratch / f"{stem}.log"
     began = time.monotonic()
-    command = [
-        str(Path(sys.executable).parent / "chaos"),
-        *("--log-file", str(log)),
-        *("run", str(EXPERIMENTS / f"{name}.yaml"), "--journal-path", str(journal)),
-        *(("--var", variable) if variable else ()),
-    ]
-    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS" and not k.startswith("MESHGUARD_")}
-    environment = {
-        **inherited,
-        "KUBECONFIG": str(testbed.kubeconfig),
-        "MESHGUARD_CONTEXT": CONTEXT,
-        "XDG_STATE_HOME": str(meshguard.state),
-    }
-    with (scratch / f"{stem}.out").open("w+") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT, cwd=scratch)
-        try:
-            advised = _advised_at_the_effect(process, log, meshguard)
-            process.wait(_LONGEST_S)
-        except BaseException:
-            process.terminate()  # Chaos Toolkit undoes what it has made
-            process.wait(_LONGEST_S)
-            raise
-        said.seek(0)
-        if not journal.is_file():
-            raise ProofError(f"{name}: no journal: {said.read()[-2000:]}")
-    ran = _read(json.loads(journal.read_text()))
+    with started(meshguard, name, variable) as run:
+        advised = _advised_at_the_effect(run, meshguard)
+        run.process.wait(LONGEST_S)
+    if not run.journal.is_file():
+        raise ProofError(f"{name}: no journal: {run.said.read_text()[-2000:]}")
+    ran = _read(json.loads(run.journal.read_text()))
     ran.seconds, ran.advised = round(time.monotonic() - began, 1), advised
-    _settled()
-    ran.left = [*objects.differences(before, objects.concerned(testbed, CONCERNED)), *_marked(testbed)]
+    settled()
+    ran.left = [*objects.differences(before, objects.concerned(testbed, CONCERNED)), *marked(testbed)]
     return ran
 
 
-def _advised_at_the_effect(process: subprocess.Popen[bytes], log: Path, meshguard: MeshguardCli) -> list[str]:
+def _advised_at_the_effect(run: Started, meshguard: MeshguardCli) -> list[str]:
     """Ask for advice as soon as the experiment says that its effect is there; nobody asks when it ends before."""
-
-    def seen() -> bool:
-        return process.poll() is not None or (log.is_file() and _EFFECT in log.read_text())
-
-    wait_until(seen, _LONGEST_S, "the effect or the end of the experiment", 0.5)
-    return _advised(meshguard) if process.poll() is None else []
+    wait_until(lambda: run.over or run.has_said(_EFFECT), LONGEST_S, "the effect or the end of the experiment", 0.5)
+    return [] if run.over else _advised(meshguard)
 
 
 def _advised(meshguard: MeshguardCli) -> list[str]:
@@ -221,20 +185,6 @@ def _read(journal: Mapping[str, Any]) -> Ran:
 
 def _met(state: Mapping[str, Any] | None) -> bool | None:
     return bool(state["steady_state_met"]) if state else None
-
-
-def _marked(testbed: Testbed) -> list[str]:
-    """Return objects and pods that still carry the name of a run."""
-    listed = testbed.kubectl("get", _MARKED, "-A", "-l", "meshguard.dev/run", "-o", "name")
-    return [f"left over: {line}" for line in listed.split()]
-
-
-def _settled() -> None:
-    """Wait until every workload is ready and nothing is on its way out."""
-    client = credentials.api_client(RunPaths(MAIN))
-    wait_until(
-        lambda: not not_ready(client), 120, "all workloads to be ready", 1.0, lambda: "; ".join(not_ready(client))
-    )
 
 
 def _print(name: str, twin: Twin, real: Ran, harmless: Ran) -> None:
