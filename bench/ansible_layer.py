@@ -25,6 +25,7 @@ from pathlib import Path
 from bench.stats import Sample
 from meshguard import app
 from meshguard.cli import runner
+from meshguard.clock import WallClock
 from meshguard.doors import ansible as door
 from meshguard.doors.playbooks import ANSIBLE_SETTINGS, settings_of
 from meshguard.journal import rundir
@@ -121,7 +122,7 @@ def _playbook(run: RunDir) -> None:
     """As `meshguard exit` runs it, ansible-runner and progress included."""
     extravars = {"context": CONTEXT, "meshguard": settings_of(app.Target(), None)}
     with contextlib.redirect_stderr(io.StringIO()):
-        code = runner.execute(run, Direction.EXIT, extravars)
+        code = runner.execute(run, Direction.EXIT, extravars, WallClock())
     if code:
         raise SystemExit(f"the playbook ended with {code!r}")
 

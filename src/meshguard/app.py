@@ -109,6 +109,13 @@ class Session:
     measurements: Measurements
     tunnels: Tunnels
     prometheus: Prometheus | None = None
+    waits: Clock | None = None
+    """The same time for the engine's own waits: a simulator's clock is moved on by whoever waits on this one."""
+
+    @property
+    def clock_of_waits(self) -> Clock:
+        """The clock on which the engine waits for what it has done to be seen."""
+        return self.waits or self.clock
 
     async def snapshot(self) -> Snapshot:
         """Read the cluster and its open runs: those recorded in it, and those that this machine alone knows.
@@ -128,10 +135,10 @@ async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
     from meshguard.signals.measure.world import World
     from meshguard.signals.reader import EnvoySignals
 
-    clock = WallClock()
+    clock, waits = clocks_of(target)
     cluster = await open_cluster(
         target.context,
-        clock,
+        WallClock(),  # patience with a server is of this machine, whatever time the cluster lives by
         kubeconfig=target.kubeconfig,
         as_user=target.as_user,
         as_groups=target.as_groups,
@@ -141,7 +148,27 @@ async def session(target: Target, run: str = "") -> AsyncIterator[Session]:
         signals = EnvoySignals(cluster)
         source = _prometheus(cluster, target.config)
         measurer = Measurer(World(cluster, signals, cluster, clock, membership.carries_proxy, source))
-        yield Session(target, cluster, signals, clock, measurer, cluster, source)
+        yield Session(target, cluster, signals, clock, measurer, cluster, source, waits)
+
+
+def clocks_of(target: Target) -> tuple[Clock, Clock]:
+    """Return the time by which the cluster lives, and the same for waits that may move a simulator's clock on.
+
+    Both are this machine's, unless the context names a simulator's clock. Raises cluster.errors.ConfigError.
+    """
+    from meshguard.cluster.credentials import extension_of, find_access
+    from meshguard.cluster.errors import ConfigError
+    from meshguard.simulated_clock import EXTENSION, SimulatedClock
+
+    access = find_access(target.context, target.kubeconfig)
+    named = extension_of(access, EXTENSION)
+    if named is None:
+        return WallClock(), WallClock()
+    try:
+        url = str(named["url"])
+        return SimulatedClock(url), SimulatedClock(url, skips=True)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ConfigError(f"context {access.context!r}: the extension {EXTENSION} cannot be used: {error}") from error
 
 
 def _prometheus(cluster: KubernetesCluster, config: Config) -> Prometheus | None:

@@ -149,7 +149,7 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
         with Journal.open(folder.journal, opened.clock) as journal:
             judge = app.judge_of(opened, await app.config_of(opened))
             records = _records(opened, plan)
-            executor = Executor(opened.cluster, judge, opened.clock, journal, records, Limits(), stop, hold)
+            executor = Executor(opened.cluster, judge, opened.clock_of_waits, journal, records, Limits(), stop, hold)
             async with hold.kept(lambda: journal.head):
                 outcome = await executor.run_phase(plan, phase)
                 last = outcome.goes_on and phase == plan.phases[-1].name

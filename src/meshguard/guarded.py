@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from meshguard import app, execution
 from meshguard.app import Target
-from meshguard.clock import WallClock
 from meshguard.consent import settle
 from meshguard.engine.outcome import Outcome
 from meshguard.journal import events as ev
@@ -42,7 +41,8 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
 
 def _write_down(target: Target, run: str, phase: str, told: Outcome) -> None:
     """Let the run's own journal end with what became of its wave: that is what whoever follows the run is told."""
-    with Journal.open(rundir.find(target.runs, run).journal, WallClock()) as journal:
+    clock, _ = app.clocks_of(target)
+    with Journal.open(rundir.find(target.runs, run).journal, clock) as journal:
         journal.append([ev.Failed(phase, told.result, told.sentence, told.cause, ev.shortened(told.missing))])
 
 

@@ -6,16 +6,18 @@ import asyncio
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from meshguard.sim import clock_server
 from meshguard.sim.api.audit import Audit
 from meshguard.sim.api.certificates import issue, server_side
 from meshguard.sim.api.cluster import SimulatedCluster
 from meshguard.sim.api.http import HttpFront, serving
 from meshguard.sim.api.people import Tokens, write_kubeconfig
+from meshguard.sim.api.serve import OWN_NAMESPACE
 from meshguard.sim.clock import SimClock
 from meshguard.sim.pods import Listeners
 from tests.sim.asking import deployment
@@ -51,6 +53,7 @@ def furnished() -> SimulatedCluster:
     cluster = SimulatedCluster(clock)
     cluster.seed("istio", "gateway")
     cluster.install("istiod")
+    cluster.create("v1", "Namespace", "", {"metadata": {"name": OWN_NAMESPACE}})
     for name in NAMESPACES:
         cluster.create("v1", "Namespace", "", {"metadata": {"name": name}})
         group = {"kind": "Group", "name": "sim:shop-admins"}
@@ -66,8 +69,13 @@ def furnished() -> SimulatedCluster:
     return cluster
 
 
+Model = Callable[[SimulatedCluster], Listeners]
+
+
 @contextmanager
-def running(folder: Path, *models: Listeners) -> Iterator[SimBed]:
+def running(
+    folder: Path, *models: Model, furnish: Callable[[SimulatedCluster], None] | None = None
+) -> Iterator[SimBed]:
     """Serve a furnished cluster in a thread of its own; `models` say what its pods answer."""
     bed, ready, loop = SimBed(folder), threading.Event(), asyncio.new_event_loop()
     ended = asyncio.Event()
@@ -75,13 +83,18 @@ def running(folder: Path, *models: Listeners) -> Iterator[SimBed]:
     async def serve() -> None:
         cluster, tokens, certificates = furnished(), Tokens(), issue("bed")
         for model in models:
-            cluster.ports.register(model)
+            cluster.ports.register(model(cluster))
+        if furnish:
+            furnish(cluster)
         tls = server_side(certificates, folder)
         with bed.audit_log.open("w", buffering=1) as log:
             cluster.api.audit = Audit(cluster.clock, log.write)
-            async with serving(HttpFront(cluster.api, tokens.authenticate), tls=tls) as port:
+            async with (
+                serving(HttpFront(cluster.api, tokens.authenticate), tls=tls) as port,
+                clock_server.serving(cluster.clock) as time_url,
+            ):
                 server = f"https://127.0.0.1:{port}"
-                write_kubeconfig(bed.kubeconfig, "testbed", server, certificates.authority, tokens)
+                write_kubeconfig(bed.kubeconfig, "testbed", server, certificates.authority, tokens, time_url)
                 ticking = asyncio.create_task(cluster.clock.run())
                 ready.set()
                 await ended.wait()

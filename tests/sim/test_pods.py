@@ -50,7 +50,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimBed]:
-    with running(tmp_path_factory.mktemp("sim"), Model()) as bed:
+    with running(tmp_path_factory.mktemp("sim"), lambda _: Model()) as bed:
         yield bed
 
 

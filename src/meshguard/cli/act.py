@@ -229,6 +229,7 @@ def ask(context: str) -> None:
 
 
 def _execute(folder: RunDir, where: Where, target: Target) -> int:
+    from meshguard import app
     from meshguard.cli import runner
     from meshguard.cli.codes import Exit
     from meshguard.doors.playbooks import settings_of
@@ -237,7 +238,7 @@ def _execute(folder: RunDir, where: Where, target: Target) -> int:
     plan = folder.read_plan()
     print(f"\nrun {folder.run}; journal: {folder.journal}", file=sys.stderr)
     extravars = {"context": plan.context, "meshguard": settings_of(target, where.config)}
-    code = runner.execute(folder, plan.direction, extravars)
+    code = runner.execute(folder, plan.direction, extravars, app.clocks_of(target)[0])
     if plan.direction is Direction.EXIT:
         print(f"to come back: meshguard restore {folder.run} --context {plan.context} --reason ...", file=sys.stderr)
     elif code is not Exit.DONE:

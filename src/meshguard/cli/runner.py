@@ -17,7 +17,6 @@ from typing import Any
 
 from meshguard.cli import codes
 from meshguard.cli.follow import ProgressView
-from meshguard.clock import WallClock
 from meshguard.doors.playbooks import ANSIBLE_SETTINGS, Playbook, playbook
 from meshguard.engine.progress import Watcher
 from meshguard.journal import events
@@ -25,18 +24,20 @@ from meshguard.journal.journal import read_entries
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import state_of
 from meshguard.model.plan import Direction
+from meshguard.ports import Clock
 
 _LOOK_S = 0.25
 """How often the journal is looked at for progress."""
 
 
-def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any]) -> codes.Exit:
+def execute(folder: RunDir, direction: Direction, extravars: Mapping[str, Any], clock: Clock) -> codes.Exit:
     """Run the playbook for an open run until its end; return the exit code that its journal says.
 
-    The first interrupt asks the run to stop at a safe point, a second one ends the playbook's own process group.
+    `clock` is the time by which the cluster lives. The first interrupt asks the run to stop at a safe point, a second
+    one ends the playbook's own process group.
     """
     run = Playbook(folder, playbook(direction), {**extravars, "run": folder.run})
-    view, watcher, clock = ProgressView(), Watcher(folder.journal), WallClock()
+    view, watcher = ProgressView(), Watcher(folder.journal)
     with _interrupts_stop(run):
         thread = threading.Thread(target=run.start, daemon=True)
         thread.start()

@@ -69,6 +69,29 @@ def status(name: str, output: str) -> None:
         sys.exit(Exit.UNREACHABLE)
 
 
+@sim.command("clock")
+@_name
+@click.option("--speed", type=click.FloatRange(0.01, 10000), help="Simulated seconds per second from now on.")
+@click.option("--pause/--resume", "paused", default=None, help="Let the clock stand still, or run again.")
+@options.output
+def clock(name: str, speed: float | None, paused: bool | None, output: str) -> None:
+    """Tell a simulated cluster's time, and change how it passes; exit code 8 when it is not running."""
+    from meshguard.cli import render
+    from meshguard.cli.codes import Exit
+    from meshguard.sim.api.instance import Folder, set_clock
+
+    folder = Folder(os.environ, name)
+    state = folder.read() if folder.is_held() else None
+    if state is None:
+        print(f"meshguard: simulator {name!r} is not running", file=sys.stderr)
+        sys.exit(Exit.UNREACHABLE)
+    told = set_clock(state, speed=speed, paused=paused)
+    if output == "json":
+        print(render.as_json("SimulatedTime", told))
+        return
+    print(f"{told['wall']}, {'paused' if told['paused'] else 'speed {:g}'.format(told['speed'])}")
+
+
 @sim.command("down")
 @_name
 def down(name: str) -> None:

@@ -14,8 +14,10 @@ from meshguard.cli import options
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
+    from meshguard.app import Target
     from meshguard.engine.progress import Progress
     from meshguard.journal.rundir import RunDir
+    from meshguard.ports import Clock
 
 #: Between two looks at a journal here, and at a mirror, which is written once a wave. Seconds.
 LOOK_S, LOOK_AT_MIRROR_S = 0.25, 2.0
@@ -35,7 +37,7 @@ def follow(run: str, where: Where, output: str) -> None:
     folder = RunDir(target.runs / run)
     told = _Told(output)
     if folder.journal.exists():
-        sys.exit(_here(folder, told))
+        sys.exit(_here(folder, told, _clock(target)))
     sys.exit(asyncio.run(_elsewhere(where, run, told)))
 
 
@@ -77,12 +79,23 @@ class _Told:
         return None
 
 
-def _here(folder: RunDir, told: _Told) -> int:
+def _clock(target: Target) -> Clock:
+    """The cluster's time; this machine's where the cluster of a run is not known any more."""
+    from meshguard import app
     from meshguard.clock import WallClock
+    from meshguard.cluster.errors import ConfigError
+
+    try:
+        return app.clocks_of(target)[0]
+    except ConfigError:
+        return WallClock()
+
+
+def _here(folder: RunDir, told: _Told, clock: Clock) -> int:
     from meshguard.engine.progress import Watcher
     from meshguard.journal.journal import in_use
 
-    watcher, clock, idle = Watcher(folder.journal), WallClock(), 0.0
+    watcher, idle = Watcher(folder.journal), 0.0
     while True:
         busy = in_use(folder.journal)
         progress = watcher.look(clock.wall())

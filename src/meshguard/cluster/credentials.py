@@ -87,6 +87,21 @@ def find_access(context: str | None, kubeconfig: str | None) -> Access:
     return Access(chosen, paths)
 
 
+def extension_of(access: Access, name: str) -> Any:
+    """Return what the context of a kubeconfig says under a name of its extensions; None where it says nothing.
+
+    Source: `NamedExtension` of `k8s.io/client-go/tools/clientcmd/api/v1`. Raises ConfigError.
+    """
+    if not access.kubeconfig:
+        return None
+    for entry in _read_kubeconfig(access.kubeconfig).get("contexts") or ():
+        found: dict[str, Any] = getattr(entry, "value", entry)  # the merger wraps what it has merged
+        if found.get("name") == access.context:
+            extensions = (found.get("context") or {}).get("extensions") or ()
+            return next((e.get("extension") for e in extensions if e.get("name") == name), None)
+    return None
+
+
 def _read_kubeconfig(paths: str) -> dict[str, Any]:
     try:
         merged = KubeConfigMerger(paths).config.value  # type: ignore[no-untyped-call]

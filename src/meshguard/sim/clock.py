@@ -25,6 +25,10 @@ class SimClock:
         self._due: list[tuple[float, int, Action]] = []
         self._numbers = count()
         self._changed = asyncio.Event()
+        self._runs = asyncio.Event()
+        self._runs.set()
+        self.busy: list[Callable[[], bool]] = []
+        """Whoever still has to do something at this moment before the clock may be moved on."""
 
     @property
     def speed(self) -> float:
@@ -53,6 +57,16 @@ class SimClock:
         self.call_at(self.now() + seconds, over.set)
         await over.wait()
 
+    async def skip(self, seconds: float) -> None:
+        """Let time pass by moving on to whatever is due next, and from there on; not while the clock is paused."""
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0:
+            await self._runs.wait()
+            if not any(busy() for busy in self.busy):
+                self.advance_to_next(left)
+                self.run_due()
+            await asyncio.sleep(0)
+
     def call_at(self, when: float, action: Action) -> None:
         """Do something at a time; what is due already is done as soon as the clock runs."""
         heapq.heappush(self._due, (when, next(self._numbers), action))
@@ -67,6 +81,7 @@ class SimClock:
         self._base, self._mark = self.now(), time.monotonic()
         self._speed = self._speed if speed is None else speed
         self._paused = self._paused if paused is None else paused
+        self._runs.clear() if self._paused else self._runs.set()
         self._changed.set()
 
     def advance(self, seconds: float) -> None:

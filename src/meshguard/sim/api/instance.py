@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ class State:
     kubeconfig: str
     context: str
     speed: float
+    clock: str
+    """The URL of its clock."""
 
 
 class Folder:
@@ -142,6 +146,20 @@ def start(
         code = child.wait(timeout=_START_S)
         raise SimError(answer.get("error") or f"the simulator ended with status {code}; its log is {folder.log}")
     return State(**answer)
+
+
+def set_clock(state: State, *, speed: float | None = None, paused: bool | None = None) -> dict[str, Any]:
+    """Change the clock of a running simulator and return what it tells. Raises SimError."""
+    changes = {name: value for name, value in (("speed", speed), ("paused", paused)) if value is not None}
+    request = urllib.request.Request(state.clock + "/set", json.dumps(changes).encode(), method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=_END_S) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+    except urllib.error.HTTPError as error:
+        raise SimError(json.load(error)["error"]) from error
+    except (OSError, ValueError) as error:
+        raise SimError(f"the clock of the simulator {state.name!r} does not answer: {error}") from error
 
 
 def stop(folder: Folder) -> bool:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from meshguard.sim.api.identity import ANONYMOUS, AUTHENTICATED, MASTERS, User
 
+CLOCK_EXTENSION = "meshguard.dev/clock"
 #: What their groups may do stands in `data/users.yaml`.
 PEOPLE: Mapping[str, User] = {
     "admin": User("admin", (MASTERS, AUTHENTICATED), "admin"),
@@ -37,12 +38,18 @@ class Tokens:
         return self._users.get(token) if scheme.lower() == "bearer" else None
 
 
-def write_kubeconfig(path: Path, cluster: str, server: str, authority: bytes, tokens: Tokens) -> None:
-    """Write a kubeconfig with one context for each person, readable for its owner only."""
+def write_kubeconfig(
+    path: Path, cluster: str, server: str, authority: bytes, tokens: Tokens, clock_url: str = ""
+) -> None:
+    """Write a kubeconfig with one context for each person, readable for its owner only.
+
+    `clock_url` stands in each context as an extension: whoever knows it lives by the cluster's clock.
+    """
+    clock = {"extensions": [{"name": CLOCK_EXTENSION, "extension": {"url": clock_url}}]} if clock_url else {}
     contexts = [
         {
             "name": cluster if person == "admin" else f"{cluster}-as-{person}",
-            "context": {"cluster": cluster, "user": f"{cluster}-{person}"},
+            "context": {"cluster": cluster, "user": f"{cluster}-{person}", **clock},
         }
         for person in PEOPLE
     ]

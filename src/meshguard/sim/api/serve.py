@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
+from meshguard.sim import clock_server
 from meshguard.sim.api.audit import Audit
 from meshguard.sim.api.certificates import issue, server_side
 from meshguard.sim.api.cluster import SimulatedCluster
@@ -24,6 +25,8 @@ from meshguard.sim.api.people import Tokens, write_kubeconfig
 from meshguard.sim.clock import SimClock
 
 DEFINITIONS = ("istio", "gateway")
+OWN_NAMESPACE = "meshguard-system"
+"""Where runs are recorded; whoever administers a cluster has created it before the night it is needed."""
 Furnish = Callable[[SimulatedCluster], None]
 """Puts into a new cluster what it shall have, and registers who answers in its pods (`cluster.ports`)."""
 
@@ -45,16 +48,21 @@ async def running(folder: Folder, port: int, speed: float, furnish: Furnish = _b
         cluster = SimulatedCluster(clock, authority=certificates.authority.decode())
         cluster.seed(*DEFINITIONS)
         cluster.install("istiod")
+        cluster.create("v1", "Namespace", "", {"metadata": {"name": OWN_NAMESPACE}})
         furnish(cluster)
         log = held_files.enter_context(folder.audit.open("w", buffering=1))
         cluster.api.audit = Audit(clock, log.write)
         context = server_side(certificates, folder.path)
         try:
-            async with serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound:
+            async with (
+                serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound,
+                clock_server.serving(clock) as time_url,
+            ):
                 server = f"https://127.0.0.1:{bound}"
                 cluster.api.address = server.removeprefix("https://")
-                write_kubeconfig(folder.kubeconfig, folder.context, server, certificates.authority, tokens)
-                state = State(folder.name, os.getpid(), bound, str(folder.kubeconfig), folder.context, speed)
+                write_kubeconfig(folder.kubeconfig, folder.context, server, certificates.authority, tokens, time_url)
+                kubeconfig = str(folder.kubeconfig)
+                state = State(folder.name, os.getpid(), bound, kubeconfig, folder.context, speed, time_url)
                 folder.write(state)
                 async with asyncio.TaskGroup() as tasks:
                     ticking = tasks.create_task(clock.run())

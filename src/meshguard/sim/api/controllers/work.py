@@ -36,6 +36,7 @@ class Work:
         self._pumping = False
         self.limited = True
         objects.store.listeners.append(self._heard)
+        clock.busy.append(lambda: bool(self._queue))
 
     def add(self, controllers: Sequence[Controller]) -> None:
         """Let these controllers work as well."""
