@@ -171,6 +171,16 @@ def clocks_of(target: Target) -> tuple[Clock, Clock]:
         raise ConfigError(f"context {access.context!r}: the extension {EXTENSION} cannot be used: {error}") from error
 
 
+def time_of(target: Target) -> Clock:
+    """Return the time by which the cluster lives; this machine's where the kubeconfig does not tell any more."""
+    from meshguard.cluster.errors import ConfigError
+
+    try:
+        return clocks_of(target)[0]
+    except ConfigError:
+        return WallClock()
+
+
 def _prometheus(cluster: KubernetesCluster, config: Config) -> Prometheus | None:
     from meshguard.signals import prometheus
 

@@ -41,8 +41,7 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
 
 def _write_down(target: Target, run: str, phase: str, told: Outcome) -> None:
     """Let the run's own journal end with what became of its wave: that is what whoever follows the run is told."""
-    clock, _ = app.clocks_of(target)
-    with Journal.open(rundir.find(target.runs, run).journal, clock) as journal:
+    with Journal.open(rundir.find(target.runs, run).journal, app.time_of(target)) as journal:
         journal.append([ev.Failed(phase, told.result, told.sentence, told.cause, ev.shortened(told.missing))])
 
 

@@ -14,7 +14,6 @@ from meshguard.cli import options
 from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
-    from meshguard.app import Target
     from meshguard.engine.progress import Progress
     from meshguard.journal.rundir import RunDir
     from meshguard.ports import Clock
@@ -31,13 +30,14 @@ BETWEEN_PHASES_S = 20.0
 @options.output
 def follow(run: str, where: Where, output: str) -> None:
     """Show how far RUN has come until it ends; exit code as the run's own, 5 when nobody is at work on it."""
+    from meshguard import app
     from meshguard.journal.rundir import RunDir
 
     target = where.target()
     folder = RunDir(target.runs / run)
     told = _Told(output)
     if folder.journal.exists():
-        sys.exit(_here(folder, told, _clock(target)))
+        sys.exit(_here(folder, told, app.time_of(target)))
     sys.exit(asyncio.run(_elsewhere(where, run, told)))
 
 
@@ -77,18 +77,6 @@ class _Told:
             )
             return Exit.PARTIAL
         return None
-
-
-def _clock(target: Target) -> Clock:
-    """The cluster's time; this machine's where the cluster of a run is not known any more."""
-    from meshguard import app
-    from meshguard.clock import WallClock
-    from meshguard.cluster.errors import ConfigError
-
-    try:
-        return app.clocks_of(target)[0]
-    except ConfigError:
-        return WallClock()
 
 
 def _here(folder: RunDir, told: _Told, clock: Clock) -> int:
