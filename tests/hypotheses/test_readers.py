@@ -67,6 +67,24 @@ def test_a_revision_that_is_wanted_and_has_no_pod_counts_zero() -> None:
     assert values(measure(inside, "control-plane.ready")) == {"revision default": 1, "revision old": 0}
 
 
+def test_a_revision_that_only_its_webhook_still_asks_for_counts_zero() -> None:
+    def configuration(revision: str, webhook: str) -> dict[str, Any]:
+        labels = {"istio.io/rev": revision}
+        hooks = [{"name": webhook}]
+        return {
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": revision, "labels": labels},
+            "webhooks": hooks,
+        }
+
+    inside = world(
+        pod("istiod-a"),
+        configuration("gone", "rev.namespace.sidecar-injector.istio.io"),
+        configuration("other", "something.example"),
+    )
+    assert values(measure(inside, "control-plane.ready")) == {"revision default": 1, "revision gone": 0}
+
+
 def test_a_cluster_without_an_istiod_has_zero_ready_ones() -> None:
     assert values(measure(world(pod("a")), "control-plane.ready")) == {"istiod": 0}
 

@@ -78,7 +78,7 @@ _TABLE = (
     Signal(
         "control-plane.ready",
         Unit.PODS,
-        "ready istiod pods, for each revision that has one or wants one",
+        "ready istiod pods, for each revision that has one or wants one, or whose injector's webhook is there",
         "kubernetes, Ready condition",
     ),
     Signal(

@@ -13,17 +13,25 @@ from meshguard.signals.measure.proxies import PROXY_CONTAINER
 from meshguard.signals.measure.world import ISTIOD_LABEL, World, name_of
 
 SOURCE = "kubernetes"
+_INJECTOR = "sidecar-injector.istio.io"
 _SYSTEMS = ("kube-", "istio-")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 async def control_plane_ready(world: World, args: Mapping[str, Any]) -> Measurement:
-    """Ready istiod pods for each revision."""
+    """Ready istiod pods for each revision, those included that only an injector's webhook still asks for.
+
+    Whoever scales istiod to nothing leaves the webhook behind, and it refuses every pod that it is for.
+    """
     key, value = ISTIOD_LABEL
     ready: dict[str, int] = {}
     for deployment in await world.objects("Deployment"):
         if deployment.labels.get(key) == value and dig(deployment.doc, "spec", "replicas", default=1):
             ready.setdefault(_revision(deployment.labels), 0)
+    for configuration in await world.objects("MutatingWebhookConfiguration"):
+        names = (str(webhook.get("name", "")) for webhook in dig(configuration.doc, "webhooks", default=[]))
+        if any(name.endswith(_INJECTOR) for name in names):
+            ready.setdefault(_revision(configuration.labels), 0)
     for pod in await world.istiods():
         revision = _revision(pod.labels)
         ready[revision] = ready.get(revision, 0) + int(pod.ready)
