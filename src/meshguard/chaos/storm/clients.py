@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -83,7 +84,7 @@ async def _stay_connected(
             held.broken["ended"] += 1
         except grpc.aio.AioRpcError as error:
             held.broken[error.code().name.lower()] += 1
-        await sleep(pause)
+        await sleep(pause * random.random())  # as Envoy does, so that the refused do not all come back at once
         pause = min(pause * 2, _LONGEST_PAUSE_S)
         held.clients[number] = Subscriber(client.node, client.names, client.bytes, client.messages)
 
