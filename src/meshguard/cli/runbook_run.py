@@ -72,7 +72,7 @@ def walk_through(request: Request) -> int:
     print(f"{walked.ending.value}: {walked.sentence}", file=sys.stderr)
     if session.opened.drill and walked.ending not in (Ending.PAUSED, Ending.STOPPED):
         asyncio.run(_evidence(request, runbook, session, walked))
-    elif walked.ending is not Ending.DONE:
+    if walked.ending not in (Ending.DONE, Ending.STOPPED):
         print(f"to go on: meshguard runbook run {request.name} --session {session.name} ...", file=sys.stderr)
     return int(_CODES[walked.ending])
 
@@ -189,10 +189,12 @@ class Terminal:
 
     def healthy(self, hypothesis: str) -> str:
         """Ask a hypothesis until it is healthy, for a minute at most."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline, told = time.monotonic() + _PATIENCE_S, ""
         while True:
             health, sentence = asyncio.run(self._assess(hypothesis))
-            print(f"    {sentence}")
+            if sentence != told:
+                print(f"    {sentence}")
+                told = sentence
             if health is Health.HEALTHY:
                 return ""
             if time.monotonic() >= deadline:
