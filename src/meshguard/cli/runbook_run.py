@@ -68,12 +68,14 @@ def walk_through(request: Request) -> int:
     session = asyncio.run(_session(request, runbook))
     print(f"{runbook.title}\nsession {session.name}", file=sys.stderr)
     hands = Terminal(request, session)
-    walked = walk(runbook, session, hands, WallClock(), back=request.auto or _wants_way_back(runbook, session))
+    back = request.auto or _wants_way_back(runbook, session)
+    walked = walk(runbook, session, hands, WallClock(), back=back)
     print(f"{walked.ending.value}: {walked.sentence}", file=sys.stderr)
     if session.opened.drill and walked.ending not in (Ending.PAUSED, Ending.STOPPED):
         asyncio.run(_evidence(request, runbook, session, walked))
-    if walked.ending not in (Ending.DONE, Ending.STOPPED):
-        print(f"to go on: meshguard runbook run {request.name} --session {session.name} ...", file=sys.stderr)
+    if walked.ending is not Ending.STOPPED and not (walked.ending is Ending.DONE and back):
+        what = "for the way back" if walked.ending is Ending.DONE else "to go on"
+        print(f"{what}: meshguard runbook run {request.name} --session {session.name} ...", file=sys.stderr)
     return int(_CODES[walked.ending])
 
 
