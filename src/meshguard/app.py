@@ -36,6 +36,7 @@ from meshguard.model.plan import RUN_PLACEHOLDER, Await, Check, Phase, Plan, Wav
 from meshguard.model.rights import OWN_NAMESPACE, Needed, Place
 from meshguard.model.scopes import OBSERVED, Asked
 from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.model.staging import Staging
 from meshguard.model.verdict import Verdict
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import plan_exit, plan_realign, plan_restore
@@ -227,14 +228,14 @@ async def make_realign_plan(opened: Session, asked: Asked, to_revision: str, con
     return await with_mirror(opened, plan_realign(snapshot, mesh, request), consents)
 
 
-async def make_restore_plan(opened: Session, run: str, consents: Consents) -> Plan:
-    """Plan the way back of an open run. Raises UnknownRun, PlanError or ClusterError."""
+async def make_restore_plan(opened: Session, run: str, consents: Consents, staging: Staging | None = None) -> Plan:
+    """Plan the way back of an open run, in waves with a staging. Raises UnknownRun, PlanError or ClusterError."""
     snapshot = await opened.snapshot()
     require_scope(snapshot)
     require_records(snapshot)
     known = open_run_named(snapshot, run)
     require_objects(snapshot, known)
-    plan = plan_restore(snapshot, mesh_of(snapshot), known, opened.target.settings)
+    plan = plan_restore(snapshot, mesh_of(snapshot), known, opened.target.settings, staging)
     return await with_mirror(opened, plan, consents)
 
 

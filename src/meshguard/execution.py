@@ -5,7 +5,7 @@ Whoever has the cluster can take a run up, on any machine: what the mirror knows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from meshguard import app
@@ -23,11 +23,11 @@ from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import Journal
 from meshguard.journal.lease import ClusterLease, Hold, NoHold
 from meshguard.journal.local import is_local, local_record
-from meshguard.journal.mirror import ClusterRecords, NoRecords, Records
+from meshguard.journal.mirror import ClusterRecords, NoRecords, Records, still_open
 from meshguard.journal.records import RecordStatus, RunRecord
 from meshguard.journal.rundir import RunDir, new_token
 from meshguard.journal.state import StepState
-from meshguard.model.plan import Direction, Plan, Step
+from meshguard.model.plan import Plan, Step
 from meshguard.ports import ClusterError
 
 
@@ -86,21 +86,19 @@ async def remainder(opened: Session, run: str) -> Remainder:
     identity = await opened.cluster.identity()
     if record.plan.cluster_uid != identity.uid:
         raise JournalError(f"the run {run} is about another cluster than {identity.context}")
-    require_resumable(record)
-    undoing = [] if is_local(record.plan) else await _restores(opened, run)
+    records = [] if is_local(record.plan) else await ClusterRecords(opened.cluster).all()
+    require_resumable(record, still_open(records))
+    undoing = _restores(records, run)
     if undoing:
         raise JournalError(f"the run {run} is being restored by {undoing[0].run}; resume that one instead")
     return Remainder(record)
 
 
-async def _restores(opened: Session, run: str) -> list[RunRecord]:
-    records = await ClusterRecords(opened.cluster).all()
+def _restores(records: Iterable[RunRecord], run: str) -> list[RunRecord]:
     return [
         record
         for record in records
-        if record.plan.direction is Direction.RESTORE
-        and record.plan.of_run == run
-        and record.status is RecordStatus.OPEN
+        if record.plan.direction.undoes and record.plan.of_run == run and record.status is RecordStatus.OPEN
     ]
 
 

@@ -34,7 +34,7 @@ async def run_phase(target: Target, run: str, phase: str) -> Outcome:
             return await opened.snapshot()
 
     runs = _Runs(target, Consents(local_journal_only=is_local(plan)))
-    told = await roll_back(outcome, run, Rules(mesh, target.settings), read, runs)
+    told = await roll_back(outcome, run, Rules(mesh, target.settings), read, runs, plan.of_run)
     _write_down(target, run, phase, told)
     return told
 

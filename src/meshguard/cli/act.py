@@ -52,9 +52,9 @@ def exit_(
     target = where.target()
     guard = gate_of(approved) if approved else app.gate_from(gate)
     if check:
-        sys.exit(_check(where, target, "exit", {**_scope_vars(asked, accept), "gate": gate}))
+        sys.exit(show(where, target, "exit", {**_scope_vars(asked, accept), "gate": gate}))
     folder = asyncio.run(_begin_exit(target, asked, accept, approved, guard, carrying))
-    sys.exit(_execute(folder, where, target))
+    sys.exit(execute(folder, where, target))
 
 
 @click.command()
@@ -71,9 +71,9 @@ def realign(
     require(where, carrying.reason)
     target = where.target()
     if check:
-        sys.exit(_check(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
+        sys.exit(show(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
     folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, carrying))
-    sys.exit(_execute(folder, where, target))
+    sys.exit(execute(folder, where, target))
 
 
 def _approved(
@@ -109,9 +109,9 @@ def restore(run: str, where: Where, accept: tuple[str, ...], carrying: Carrying,
     require(where, carrying.reason)
     target = where.target()
     if check:
-        sys.exit(_check(where, target, "restore", {"of_run": run, "accept": list(accept)}))
+        sys.exit(show(where, target, "restore", {"of_run": run, "accept": list(accept)}))
     folder = asyncio.run(_begin_restore(target, run, accept, carrying))
-    sys.exit(_execute(folder, where, target))
+    sys.exit(execute(folder, where, target))
 
 
 @click.command()
@@ -126,7 +126,7 @@ def resume(run: str, where: Where, carrying: Carrying) -> None:
     if folder is None:
         print(f"run {run} is finished: nothing is left to do")
         return
-    sys.exit(_execute(folder, where, target))
+    sys.exit(execute(folder, where, target))
 
 
 def require(where: Where, reason: str) -> None:
@@ -157,7 +157,7 @@ async def _begin_exit(
         plan = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         if approved:
             planfile.check_fresh(approved, plan)
-        return await _begin(opened, plan, carrying)
+        return await begin(opened, plan, carrying)
 
 
 async def _begin_realign(
@@ -168,7 +168,7 @@ async def _begin_realign(
 
     async with app.session(target) as opened:
         plan = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
-        return await _begin(opened, plan, carrying)
+        return await begin(opened, plan, carrying)
 
 
 async def _begin_restore(target: Target, run: str, accept: Sequence[str], carrying: Carrying) -> RunDir:
@@ -176,10 +176,11 @@ async def _begin_restore(target: Target, run: str, accept: Sequence[str], carryi
     from meshguard.consent import consents_from
 
     async with app.session(target) as opened:
-        return await _begin(opened, await app.make_restore_plan(opened, run, consents_from(accept)), carrying)
+        return await begin(opened, await app.make_restore_plan(opened, run, consents_from(accept)), carrying)
 
 
-async def _begin(opened: Session, plan: Plan, carrying: Carrying) -> RunDir:
+async def begin(opened: Session, plan: Plan, carrying: Carrying) -> RunDir:
+    """Print the plan, ask for consent and open the run. Raises ConsentError, JournalError or ClusterError."""
     from meshguard import app, execution
     from meshguard.cli import render
     from meshguard.consent import settle
@@ -228,7 +229,8 @@ def ask(context: str) -> None:
         raise ConsentError("nothing was changed: the cluster's name was not confirmed")
 
 
-def _execute(folder: RunDir, where: Where, target: Target) -> int:
+def execute(folder: RunDir, where: Where, target: Target) -> int:
+    """Carry an open run out by its playbook and return the exit code."""
     from meshguard import app
     from meshguard.cli import runner
     from meshguard.cli.codes import Exit
@@ -246,7 +248,8 @@ def _execute(folder: RunDir, where: Where, target: Target) -> int:
     return int(code)
 
 
-def _check(where: Where, target: Target, playbook: str, extra: dict[str, Any]) -> int:
+def show(where: Where, target: Target, playbook: str, extra: dict[str, Any]) -> int:
+    """Let a playbook show by dry run what it would write and return the exit code."""
     from meshguard.cli import runner
     from meshguard.cli.codes import Exit
     from meshguard.doors.playbooks import settings_of

@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, chaos, history, rbac, rehearsal, runbook, see
+from meshguard.cli import act, chaos, history, rbac, rehearsal, rejoin, runbook, see
 from meshguard.cli import sim as simulator
 
 
@@ -28,6 +28,7 @@ for command in (
     act.exit_,
     act.realign,
     act.restore,
+    rejoin.rejoin,
     act.resume,
     history.runs,
     rehearsal.rehearsal,
@@ -42,6 +43,7 @@ for command in (
     simulator.sim,
 ):
     cli.add_command(command)
+see.plan.add_command(rejoin.plan_rejoin)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from meshguard.cli import options
 if TYPE_CHECKING:
     from meshguard.plan.rights import Role
 
-_PURPOSES = ("exit", "restore", "realign", "chaos")
+_PURPOSES = ("exit", "restore", "rejoin", "realign", "chaos")
 _WIDTH = 200
 _OPTIONAL = " (may be left out: the plan then says less)"
 #: The namespace of the records is made with the Roles, so that nobody needs the right to make one.

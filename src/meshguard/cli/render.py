@@ -47,7 +47,8 @@ def plan_text(plan: Plan) -> str:
             for a in wave.awaits:
                 out.append(_wrapped("     wait: ", f"{a.sentence} (at most {a.deadline_s:.0f} s)"))
                 if a.undoes:
-                    out.append(_wrapped("   if not: ", f"stop, and put back {', '.join(a.undoes)}"))
+                    remedy = "take out again" if plan.direction.undoes else "put back"
+                    out.append(_wrapped("   if not: ", f"stop, and {remedy} {', '.join(a.undoes)}"))
     out += _listed("Before you consent", plan.notes)
     out += _listed("Left alone", [f"{name}: {why}" for name, why in plan.excluded.items()])
     out += _listed("Accepted", plan.consents)

@@ -34,6 +34,7 @@ async def _status(where: Where, namespaces: tuple[str, ...], *, all_namespaces: 
     from meshguard import app
     from meshguard.cli import render
     from meshguard.plan.build import check_scope
+    from meshguard.plan.outside import outside
 
     if all_namespaces == bool(namespaces):
         raise click.UsageError("name namespaces with -n, or all of them with -A")
@@ -45,14 +46,13 @@ async def _status(where: Where, namespaces: tuple[str, ...], *, all_namespaces: 
         if all_namespaces:
             chosen = [name for name in chosen if mesh.in_mesh(snapshot, name)]
         rows = await app.status(opened, snapshot, chosen)
-    findings = mesh.findings(snapshot, chosen)
+    findings, out = mesh.findings(snapshot, chosen), outside(snapshot, mesh)
     if output == "json":
-        runs = [{"run": r.run, "by": r.owner, "since": r.started, "reason": r.reason} for r in snapshot.open_runs]
         body = {
             "mesh": mesh.name,
             "workloads": [asdict(row) for row in rows],
             "findings": [f.to_json() for f in findings],
-            "openRuns": runs,
+            "openRuns": [each.to_json() for each in out],
             "blind": dict(snapshot.blind),
         }
         print(render.as_json("Status", body))
@@ -77,8 +77,8 @@ async def _status(where: Where, namespaces: tuple[str, ...], *, all_namespaces: 
             ),
         )
     )
-    for run in snapshot.open_runs:
-        print(f"\nopen since {run.started}: run {run.run} by {run.owner}, {', '.join(run.namespaces)}: {run.reason}")
+    for each in out:
+        print("\n" + "\n".join(each.lines()))
     for what, why in snapshot.blind.items():
         print(f"\nnot readable: {what}: {why}")
     if findings:
@@ -120,8 +120,8 @@ async def _plan_exit(
     async with app.session(where.target()) as opened:
         made = gated(await app.make_exit_plan(opened, asked, consents_from(accept)), guard)
         way_back = await app.predicted_way_back(opened, made) if output == "kubectl" else None
-        rehearsed = await _rehearsed(opened, made, output)
-    _present(made, output, out, way_back, rehearsed)
+        rehearsed = await rehearsed_words(opened, made, output)
+    present(made, output, out, way_back, rehearsed)
 
 
 @plan.command("realign")
@@ -146,8 +146,8 @@ async def _plan_realign(
 
     async with app.session(where.target()) as opened:
         made = await app.make_realign_plan(opened, asked, to_revision, consents_from(accept))
-        rehearsed = await _rehearsed(opened, made, output)
-    _present(made, output, out, None, rehearsed)
+        rehearsed = await rehearsed_words(opened, made, output)
+    present(made, output, out, None, rehearsed)
 
 
 @plan.command("restore")
@@ -167,18 +167,19 @@ async def _plan_restore(where: Where, run: str, accept: tuple[str, ...], output:
 
     async with app.session(where.target()) as opened:
         made = await app.make_restore_plan(opened, run, consents_from(accept))
-        rehearsed = await _rehearsed(opened, made, output)
-    _present(made, output, out, None, rehearsed)
+        rehearsed = await rehearsed_words(opened, made, output)
+    present(made, output, out, None, rehearsed)
 
 
-async def _rehearsed(opened: Session, made: Plan, output: str) -> str:
+async def rehearsed_words(opened: Session, made: Plan, output: str) -> str:
     """Say whether this way was rehearsed; only a person reads it."""
     from meshguard.runbook.record import rehearsed
 
     return await rehearsed(opened, made) if output == "text" else ""
 
 
-def _present(made: Plan, output: str, out: Path | None, way_back: Plan | None, rehearsed: str) -> None:
+def present(made: Plan, output: str, out: Path | None, way_back: Plan | None, rehearsed: str) -> None:
+    """Print a plan in the form that was asked for; exits with the code for a blocked plan where it is."""
     from meshguard.cli import planfile, render
     from meshguard.cli.codes import Exit
     from meshguard.plan import kubectl

@@ -82,6 +82,7 @@ def _trim_config_map(doc: dict[str, Any]) -> None:
         injector = _mapping(data["config"])
         doc["injector"] = {key: injector.get(key) for key in _INJECTOR_POLICY}
         doc["injector"]["templates"] = _proxies_by_template(injector)
+        doc["injector"]["resources"] = dig(_mapping(data["values"]), "global", "proxy", "resources", default={})
 
 
 def _proxies_by_template(injector: Mapping[str, Any]) -> dict[str, int]:

@@ -23,6 +23,7 @@ from meshguard.journal.history import history
 from meshguard.model.durations import seconds_of
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.scopes import asked_from
+from meshguard.model.staging import REST, ProxyLimits, Staging, WaveSizes
 from meshguard.plan.build import PlanError
 from meshguard.plan.gate import gated
 from meshguard.ports import ClusterError
@@ -76,7 +77,13 @@ class SnapshotRequest:
     """What narrows the namespaces down or adds to them, as the options of `exit` write it."""
     to_revision: str = ""
     gate: str = ""
-    """A hypothesis that guards the plan of an exit: a file, or the name of one of ours."""
+    """A hypothesis that guards the plan of an exit or a rejoin: a file, or the name of one of ours."""
+    waves: str = ""
+    """How many workloads of a rejoin come back in each wave, as `--waves` writes it."""
+    set_limits: str = ""
+    """What the proxies of a rejoin get, as `--set-limits` writes it."""
+    replace_limits: bool = False
+    with_new: bool = False
     deadline: str = ""
     """How long the run may take, as `--deadline` writes it."""
     take_over: bool = False
@@ -135,8 +142,9 @@ def _terms(request: SnapshotRequest) -> execution.Terms:
 
 async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
     consents = consents_from(request.accept)
-    if request.direction == Direction.RESTORE.value:
-        return await app.make_restore_plan(opened, request.of_run, consents)
+    if Direction(request.direction).undoes:
+        made = await app.make_restore_plan(opened, request.of_run, consents, _staging(request))
+        return gated(made, app.gate_from(request.gate))
     try:
         asked = asked_from(request.namespaces, request.scope)
     except ValueError as error:
@@ -144,6 +152,16 @@ async def _plan(opened: app.Session, request: SnapshotRequest) -> Plan:
     if request.direction == Direction.REALIGN.value:
         return await app.make_realign_plan(opened, asked, request.to_revision, consents)
     return gated(await app.make_exit_plan(opened, asked, consents), app.gate_from(request.gate))
+
+
+def _staging(request: SnapshotRequest) -> Staging | None:
+    if request.direction == Direction.RESTORE.value:
+        return None
+    try:
+        waves, limits = WaveSizes.parse(request.waves or REST), ProxyLimits.parse(request.set_limits)
+    except ValueError as error:
+        raise ConsentError(f"nothing was changed: {error}") from error
+    return Staging(waves, limits, request.replace_limits, request.with_new)
 
 
 def run_phase(name: str, opened: Mapping[str, Any], *, check: bool) -> dict[str, Any]:

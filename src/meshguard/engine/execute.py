@@ -26,7 +26,7 @@ from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, Tally
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
-from meshguard.model.plan import Await, Check, Direction, Phase, Plan, Step, Wave
+from meshguard.model.plan import Await, Check, Phase, Plan, Step, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Clock, Cluster, ClusterError
 
@@ -183,7 +183,7 @@ class Executor:
         if pending:
             await self._records.put(self._record(plan).starting(step.id for step in pending))
         await self._scribe.record(ev.WaveStarted(phase.name, index))
-        undoing = plan.direction is Direction.RESTORE
+        undoing = plan.direction.undoes
         effects = await self._write(pending, state.opened.run, undoing=undoing)
         conflicts = tuple(effect.sentence for effect in effects if isinstance(effect, ev.Conflicted))
         if conflicts and not undoing:

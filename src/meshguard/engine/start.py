@@ -20,6 +20,7 @@ from meshguard.journal.records import RecordStatus, RunRecord, record_of
 from meshguard.journal.rundir import RunDir
 from meshguard.journal.state import state_of
 from meshguard.model.plan import Phase, Plan
+from meshguard.model.snapshot import OpenRun
 from meshguard.ports import Clock, ClusterError
 
 _STEP_BYTES = 1_024
@@ -73,10 +74,31 @@ async def open_run(
     return folder
 
 
-def require_resumable(record: RunRecord | None) -> None:
-    """Raise JournalError when the run was restored meanwhile: going on would take the scope out again."""
-    if record is not None and record.status in (RecordStatus.PARTIAL, RecordStatus.RESTORED):
+def require_resumable(record: RunRecord | None, open_runs: Iterable[OpenRun] = ()) -> None:
+    """Raise JournalError when going on would do harm.
+
+    A run that was restored meanwhile would take its scope out again. A way back would give back what an open run that
+    began later needs as it is, STRICT first of all: its plan does not know of that run.
+    """
+    if record is None:
+        return
+    if record.status in (RecordStatus.PARTIAL, RecordStatus.RESTORED):
         raise JournalError(f"the run {record.run} was restored meanwhile; begin a new one instead of resuming it")
+    if record.plan.direction.undoes and (claim := _claimed(record, open_runs)):
+        raise JournalError(
+            f"the run {record.run} must not go on: {claim}; plan the way back of {record.plan.of_run} anew"
+        )
+
+
+def _claimed(record: RunRecord, open_runs: Iterable[OpenRun]) -> str:
+    """Say which later run needs what this one would write, "" when none does."""
+    for other in open_runs:
+        if other.run in (record.run, record.plan.of_run) or other.started <= record.started:
+            continue
+        for step in record.plan.writes:
+            if other.holds(step.target) or any(other.holds(step.target, change.path) for change in step.changes):
+                return f"run {other.run} by {other.owner}, which began later, needs {step.target} as it is"
+    return ""
 
 
 async def resume_run(

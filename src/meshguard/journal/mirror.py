@@ -48,8 +48,8 @@ def still_open(records: Collection[RunRecord]) -> tuple[OpenRun, ...]:
 
     Faults are no break-glass: to whoever plans an exit they are how the cluster is.
     """
-    passing = (Direction.RESTORE, Direction.FAULT)
-    return _holding(record for record in records if record.plan.direction not in passing)
+    kept = (record for record in records if record.plan.direction is not Direction.FAULT)
+    return _holding(record for record in kept if not record.plan.direction.undoes)
 
 
 def open_faults(snapshot: Snapshot) -> tuple[OpenRun, ...]:

@@ -112,6 +112,7 @@ class RunRecord:
             created=created,
             manifests=manifests,
             fingerprints={Ref.parse(text): digest for text, digest in self.fingerprints.items()},
+            consents=self.plan.consents,
         )
 
 

@@ -12,6 +12,7 @@ from meshguard.model.objects import Ref
 from meshguard.model.observed import Observed
 from meshguard.model.plan import Phase
 from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.model.staging import Staging
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,6 @@ class Mesh(Protocol):
         """Plan restarts of the proxies that do not fit their control plane, and of nothing else."""
         ...
 
-    def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
-        """Plan the way back of a run."""
+    def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings, staging: Staging | None = None) -> Draft:
+        """Plan the way back of a run, at once or, with a staging, wave by wave."""
         ...

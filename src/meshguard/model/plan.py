@@ -24,9 +24,16 @@ class Direction(StrEnum):
 
     EXIT = "exit"
     RESTORE = "restore"
+    REJOIN = "rejoin"
+    """A restore in waves, days later."""
     REALIGN = "realign"
     FAULT = "fault"
     """Breaks something on purpose, in a rehearsal; its way back is a restore like any other."""
+
+    @property
+    def undoes(self) -> bool:
+        """A plan of this direction gives back what another run has changed."""
+        return self in (Direction.RESTORE, Direction.REJOIN)
 
     @property
     def holds(self) -> bool:

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
 
     EXIT = "exit"
     RESTORE = "restore"
+    REJOIN = "rejoin"
     REALIGN = "realign"
     CHAOS = "chaos"
     """Faults and their own way back, in a rehearsal."""

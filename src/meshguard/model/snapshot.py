@@ -40,6 +40,14 @@ class OpenRun:
     """What it created them from: a later edit by somebody else is a difference from this."""
     fingerprints: Mapping[Ref, str] = field(default_factory=dict)
     """For each object a digest of what it was before the run."""
+    consents: tuple[str, ...] = ()
+    """What the person had accepted for it, in the words of the options."""
+
+    def holds(self, ref: Ref, path: tuple[str, ...] | None = None) -> bool:
+        """Tell whether it needs its change of the object at `path`, or, without a path, the object itself."""
+        if path is None:
+            return ref in self.created
+        return any(change.path == path for change in self.changes.get(ref, ()))
 
 
 @dataclass(frozen=True)

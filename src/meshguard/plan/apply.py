@@ -43,7 +43,9 @@ def open_run_of(plan: Plan, snapshot: Snapshot, run: str, *, owner: str = "", re
     made = {s.target: s for s in steps if s.manifest is not None}
     created = {ref: snapshot.resources[ref].uid for ref in made}
     manifests = {ref: s.manifest for ref, s in made.items() if s.manifest is not None}
-    return OpenRun(run, owner, reason, snapshot.taken_at, plan.namespaces, changes, created, manifests)
+    return OpenRun(
+        run, owner, reason, snapshot.taken_at, plan.namespaces, changes, created, manifests, consents=plan.consents
+    )
 
 
 def _changes(steps: Iterable[Step]) -> dict[Ref, tuple[Change, ...]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from meshguard.mesh.protocol import Draft, LeaveRequest, Mesh, RealignRequest, Selection, Settings
+from meshguard.mesh.protocol import Consents, Draft, LeaveRequest, Mesh, RealignRequest, Selection, Settings
 from meshguard.model.objects import Ref
 from meshguard.model.plan import Direction, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.model.staging import Staging
 from meshguard.plan.scopes import NotInMesh, OverCap, PlanError, ProtectedScope, UnknownScope, check_scope
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "UnknownScope",
     "check_scope",
     "plan_exit",
+    "plan_out_again",
     "plan_realign",
     "plan_restore",
     "plan_roll_back",
@@ -52,10 +54,26 @@ def plan_realign(snapshot: Snapshot, mesh: Mesh, request: RealignRequest) -> Pla
     return _plan(snapshot, mesh, Direction.REALIGN, tuple(sorted(request.namespaces)), draft, consents, selection)
 
 
-def plan_restore(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings) -> Plan:
-    """Plan the way back of an open run, on the cluster as it is now."""
-    draft = mesh.rejoin(snapshot, run, settings)
-    return _plan(snapshot, mesh, Direction.RESTORE, run.namespaces, draft, of_run=run.run)
+def plan_restore(
+    snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings, staging: Staging | None = None
+) -> Plan:
+    """Plan the way back of an open run on the cluster as it is now: at once or, with a staging, wave by wave."""
+    draft = mesh.rejoin(snapshot, run, settings, staging)
+    direction = Direction.REJOIN if staging else Direction.RESTORE
+    return _plan(snapshot, mesh, direction, run.namespaces, draft, of_run=run.run)
+
+
+def plan_out_again(
+    snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings, members: Collection[Ref], consents: Consents
+) -> Plan:
+    """Plan the way out again of workloads of an open run that a wave of its way back has brought back.
+
+    They leave by their pod label, for others of their namespace may be back to stay; what the run has relaxed is held.
+    `consents` are what was accepted for the run. Raises UnknownScope, ProtectedScope or NotInMesh.
+    """
+    selection = Selection(frozenset(members), words=_named(members))
+    spaces = frozenset(ref.namespace for ref in members)
+    return plan_exit(snapshot, mesh, LeaveRequest(spaces, consents, settings, selection))
 
 
 def plan_roll_back(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Settings, members: Collection[Ref]) -> Plan:
@@ -66,8 +84,12 @@ def plan_roll_back(snapshot: Snapshot, mesh: Mesh, run: OpenRun, settings: Setti
     """
     part = part_of(run, members)
     draft = mesh.rejoin(snapshot, part, settings)
-    words = Selection(words=tuple(f"--workload {ref.namespace}/{ref.kind}/{ref.name}" for ref in sorted(members)))
+    words = Selection(words=_named(members))
     return _plan(snapshot, mesh, Direction.RESTORE, part.namespaces, draft, selection=words, of_run=run.run)
+
+
+def _named(members: Collection[Ref]) -> tuple[str, ...]:
+    return tuple(f"--workload {ref.namespace}/{ref.kind}/{ref.name}" for ref in sorted(members))
 
 
 def part_of(run: OpenRun, members: Collection[Ref]) -> OpenRun:

@@ -23,6 +23,7 @@ _VERBS = {
 _PURPOSES = {
     Direction.EXIT: (Purpose.EXIT,),
     Direction.RESTORE: (Purpose.RESTORE, Purpose.CHAOS),
+    Direction.REJOIN: (Purpose.REJOIN,),
     Direction.REALIGN: (Purpose.REALIGN,),
     Direction.FAULT: (Purpose.CHAOS,),
 }

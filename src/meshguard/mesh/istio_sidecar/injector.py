@@ -6,7 +6,7 @@ Needs a living istiod. Its settings are the ConfigMap `istio-sidecar-injector[-R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshguard.mesh.istio_sidecar import names
@@ -47,6 +47,8 @@ class InjectorConfig:
     always: Sequence[Mapping[str, Any]] = ()
     templates: Mapping[str, int] | None = None
     """The names that a pod may ask for and how many proxies each brings; None where they are not known."""
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The requests and limits of proxies whose workloads say nothing themselves."""
     known: bool = False
     """Read from the cluster, not assumed."""
 
@@ -63,6 +65,7 @@ def injector_config(snapshot: Snapshot, webhook: InjectorWebhook) -> InjectorCon
         tuple(config.get("neverInjectSelector") or ()),
         tuple(config.get("alwaysInjectSelector") or ()),
         config.get("templates"),
+        dict(config.get("resources") or {}),
         known=True,
     )
 

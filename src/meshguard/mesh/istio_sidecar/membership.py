@@ -31,6 +31,7 @@ __all__ = [
     "Due",
     "DueAnswer",
     "Injector",
+    "InjectorConfig",
     "Membership",
     "Memberships",
     "ProxyKind",

@@ -9,11 +9,13 @@ from meshguard.mesh.istio_sidecar.capacity import Capacity
 from meshguard.mesh.istio_sidecar.estimate import Range
 from meshguard.mesh.istio_sidecar.narrowing import Narrowing
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode
+from meshguard.mesh.istio_sidecar.proxy_resources import LIMIT_NAMES, own_limits
 from meshguard.mesh.istio_sidecar.restart import Restart
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Settings
 from meshguard.model.plan import Step
 from meshguard.model.quantities import in_words
+from meshguard.model.staging import Staging
 
 SERVER_FIRST_INTERRUPTION_S = 10
 #: From a policy edit until the last proxy has it: istiod's debounce and push, and our own look at the proxies. Seconds.
@@ -75,6 +77,25 @@ def of_restore(scope: Scope, restarts: Sequence[Restart], settings: Settings) ->
         *_interruptions(restarts, ""),
         *headroom(Capacity(scope.snapshot)),
     )
+
+
+def of_staging(staging: Staging, restarts: Sequence[Restart]) -> tuple[str, ...]:
+    """Return what is particular to a way back in waves: how large they are, what guards them, who gets limits."""
+    sizes = staging.waves.of(len(restarts))
+    out = [
+        f"Waves: {', '.join(map(str, sizes)) or 'none'} of {len(restarts)} workload(s) ({staging.waves}). One that is "
+        "not seen back, or after which the gate does not hold, goes out again by its pod label, as a run of its own.",
+        "Each namespace is enrolled just before its first workload comes back; from then on every new pod there comes "
+        "with a sidecar, also those of workloads whose wave has not come yet.",
+    ]
+    if staging.limits:
+        limited = [r for r in restarts if any(c.path[-1] in LIMIT_NAMES for c in r.step.changes)]
+        own = sorted(str(r.workload.ref) for r in restarts if own_limits(r.workload))
+        out.append(f"Proxy limits {staging.limits}: set for {len(limited)} of {len(restarts)} workload(s).")
+        if own:
+            words = "are replaced" if staging.replace_limits else "stay (see --replace-limits)"
+            out.append(f"Limits of their own, which {words}: {', '.join(own)}.")
+    return tuple(out)
 
 
 def _interruptions(restarts: Sequence[Restart], again: str) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from meshguard.model.rights import Place, Purpose, Right
 
-_EXIT, _BACK, _CHAOS = (Purpose.EXIT,), (Purpose.RESTORE,), (Purpose.CHAOS,)
+_EXIT, _BACK, _CHAOS = (Purpose.EXIT,), (Purpose.RESTORE, Purpose.REJOIN), (Purpose.CHAOS,)
 _PLANS = (Purpose.EXIT, Purpose.REALIGN)
-_POLICIES = (Purpose.EXIT, Purpose.RESTORE)
+_POLICIES = (*_EXIT, *_BACK)
 _LIST, _EDIT, _MADE = ("list",), ("get", "patch"), ("get", "create", "delete")
 _SECURITY, _NETWORKING = "security.istio.io", "networking.istio.io"
 _ADMISSION = "admissionregistration.k8s.io"

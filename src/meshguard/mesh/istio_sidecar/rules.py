@@ -24,6 +24,7 @@ from meshguard.mesh.protocol import (
 from meshguard.model.findings import Finding
 from meshguard.model.kinds import RESTARTABLE
 from meshguard.model.snapshot import OpenRun, Snapshot
+from meshguard.model.staging import Staging
 
 
 class IstioSidecar:
@@ -93,6 +94,6 @@ class IstioSidecar:
         """Plan restarts of proxies that do not fit; see the module `realign`."""
         return realign(Scope(snapshot, request.namespaces, request.selection), request)
 
-    def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings) -> Draft:
+    def rejoin(self, snapshot: Snapshot, run: OpenRun, settings: Settings, staging: Staging | None = None) -> Draft:
         """Plan the way back; see the module `rejoin`."""
-        return rejoin(snapshot, run, settings)
+        return rejoin(snapshot, run, settings, staging)

@@ -81,8 +81,4 @@ def _split(snapshot: Snapshot, edit: Edit, findings: list[Finding]) -> list[tupl
 
 def holders(runs: Iterable[OpenRun], ref: Ref, path: tuple[str, ...] | None = None) -> tuple[OpenRun, ...]:
     """Return the open runs that need the object's change at `path`, or, without a path, the object itself."""
-    return tuple(
-        run
-        for run in runs
-        if (path is None and ref in run.created) or any(c.path == path for c in run.changes.get(ref, ()))
-    )
+    return tuple(run for run in runs if run.holds(ref, path))

@@ -150,4 +150,14 @@ MEMBERSHIP_CODES = (
         "Istio, ConfigMap istio-sidecar-injector",
         example="an external istiod keeps its settings in another cluster",
     ),
+    Code(
+        "MG117",
+        "a workload came while its namespace was out of the mesh",
+        Severity.WARNS,
+        "Its pods carry no sidecar until they restart: once servers are STRICT again its calls to them are reset.",
+        "Give --with-new to `rejoin`, so that it comes along, or restart it once its namespace is enrolled.",
+        "meshguard, what a run finds when it comes back",
+        consent="--with-new",
+        example="Deployment shop-web/recommendations was created two days after the exit",
+    ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from meshguard.mesh.istio_sidecar import lifts, names, restart
 from meshguard.mesh.istio_sidecar.faults import targets
 from meshguard.mesh.istio_sidecar.faults.targets import FaultError
+from meshguard.mesh.istio_sidecar.proxy_resources import MEMORY_LIMIT, MEMORY_REQUEST, annotation
 from meshguard.mesh.istio_sidecar.restart import Outcome
 from meshguard.mesh.protocol import Draft, Settings
 from meshguard.model.change import ABSENT, Change, read
@@ -14,9 +15,6 @@ from meshguard.model.objects import Pod
 from meshguard.model.plan import Action, Await, Check, Phase, Step, Wave
 from meshguard.model.snapshot import Snapshot
 
-_TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
-MEMORY_LIMIT = "sidecar.istio.io/proxyMemoryLimit"
-MEMORY_REQUEST = "sidecar.istio.io/proxyMemory"
 PROXY_IMAGE = "sidecar.istio.io/proxyImage"
 NATIVE_SIDECAR = "sidecar.istio.io/nativeSidecar"
 
@@ -67,10 +65,7 @@ def _annotated(
             number,
             why,
             lifts.lift_of(workload, room=workload.ref not in scope.without_room),
-            [
-                Change((*_TEMPLATE_ANNOTATIONS, name), read(workload.doc, (*_TEMPLATE_ANNOTATIONS, name)), value)
-                for name, value in wanted.items()
-            ],
+            [annotation(workload, name, value) for name, value in wanted.items()],
         )
         for number, workload in enumerate(members, start=1)
     ]

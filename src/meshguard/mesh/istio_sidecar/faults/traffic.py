@@ -8,11 +8,12 @@ from typing import Any
 from meshguard.mesh.istio_sidecar import names
 from meshguard.mesh.istio_sidecar.edits import manifest_of
 from meshguard.mesh.istio_sidecar.faults import targets
-from meshguard.mesh.istio_sidecar.faults.members import MEMORY_LIMIT, MEMORY_REQUEST, NATIVE_SIDECAR
+from meshguard.mesh.istio_sidecar.faults.members import NATIVE_SIDECAR
 from meshguard.mesh.istio_sidecar.faults.targets import FaultError
 from meshguard.mesh.istio_sidecar.membership import carries_proxy
 from meshguard.mesh.istio_sidecar.mesh_config import mesh_config
 from meshguard.mesh.istio_sidecar.peer_authentication import Mode, PeerPolicies, mode_of
+from meshguard.mesh.istio_sidecar.proxy_resources import MEMORY_LIMIT, MEMORY_REQUEST
 from meshguard.mesh.protocol import Draft, Settings
 from meshguard.model.change import change_at
 from meshguard.model.kinds import RESTARTABLE

@@ -7,7 +7,7 @@ module: snapshot
 short_description: Plan a break-glass or its way back, and open the run
 description: Reads the cluster, plans, checks consents and rights, and opens the run. In check mode it only plans.
 options:
-  direction: {description: Which way., type: str, choices: [exit, restore, realign], required: true}
+  direction: {description: Which way., type: str, choices: [exit, restore, rejoin, realign], required: true}
   run: {description: "A run that is open already; with `reason` and `confirm` it is taken up first.", type: str,
         default: ""}
   context: {description: Context of the kubeconfig., type: str, default: ""}
@@ -15,8 +15,13 @@ options:
   scope: {description: "What narrows the namespaces down or adds to them, as the options of `exit` write it.",
           type: list, elements: str, default: []}
   to_revision: {description: The revision that a realignment moves to., type: str, default: ""}
-  gate: {description: "A hypothesis (file, or one of ours) that guards an exit.", type: str, default: ""}
-  of_run: {description: The run that a restore undoes., type: str, default: ""}
+  gate: {description: "A hypothesis (file, or one of ours) that guards an exit or a rejoin.", type: str, default: ""}
+  of_run: {description: The run that a restore or a rejoin undoes., type: str, default: ""}
+  waves: {description: "How many workloads of a rejoin come back in each wave, like 1,10%,rest.", type: str,
+          default: ""}
+  set_limits: {description: "What the proxies of a rejoin get, like cpu=2,memory=1Gi.", type: str, default: ""}
+  replace_limits: {description: Also where a workload has limits of its own., type: bool, default: false}
+  with_new: {description: Workloads that came while their namespace was out come along., type: bool, default: false}
   accept: {description: "Consents, as the options of `exit` write them.", type: list, elements: str,
            default: []}
   reason: {description: Why., type: str, default: ""}
