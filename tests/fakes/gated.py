@@ -91,10 +91,10 @@ class RunsOf:
             return await executor.finish(plan) if last else outcome
 
 
-def rolled_back(world: World, folder: RunDir, breach: Outcome) -> Outcome:
-    """Roll back what the breach names."""
+def rolled_back(world: World, folder: RunDir, breach: Outcome, of_run: str = "") -> Outcome:
+    """Roll back what the breach names; `of_run` is what the breached run undoes."""
 
     async def read() -> Snapshot:
         return with_open_runs(await world.cluster.snapshot())
 
-    return asyncio.run(roll_back(breach, folder.run, RULES, read, RunsOf(world)))
+    return asyncio.run(roll_back(breach, folder.run, RULES, read, RunsOf(world), of_run))

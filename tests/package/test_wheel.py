@@ -54,7 +54,7 @@ def test_the_wheel_works_with_the_network_cut(tmp_path: Path) -> None:
     assert "plan" in run(*cut, home / "bin" / "meshguard", "--help", cwd=elsewhere)
     assert "fail open" in run(*cut, home / "bin" / "meshguard", "explain", "MG203", cwd=elsewhere)
     playbooks = Path(where).parent / "playbooks"
-    for playbook in ("exit.yml", "restore.yml", "clusters.yml"):
+    for playbook in ("exit.yml", "restore.yml", "rejoin.yml", "clusters.yml"):
         ansible = Path(sys.executable).parent / "ansible-playbook"
         listed = run(*cut, ansible, playbooks / playbook, "--list-tasks", cwd=elsewhere)
         assert "Verify" in listed

@@ -38,6 +38,7 @@ MADE = ("Deployment", "Job", "LimitRange", "VirtualService", "ServiceEntry")
 STEPS = {
     Direction.EXIT: [*EDITS, *POLICIES, RENEWAL, *(step(Action.CREATE, kind) for kind in CREATED)],
     Direction.RESTORE: [*EDITS, *POLICIES, RENEWAL, *(step(Action.DELETE, kind) for kind in CREATED)],
+    Direction.REJOIN: [*EDITS, *POLICIES, RENEWAL, *(step(Action.DELETE, kind) for kind in CREATED)],
     Direction.REALIGN: [*EDITS, RENEWAL],
     Direction.FAULT: [
         *EDITS,

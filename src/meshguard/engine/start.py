@@ -91,9 +91,9 @@ def require_resumable(record: RunRecord | None, open_runs: Iterable[OpenRun] = (
 
 
 def _claimed(record: RunRecord, open_runs: Iterable[OpenRun]) -> str:
-    """Say which later run needs what this one would write, "" when none does."""
+    """Say which later run needs what this one would write, "" when none does; what earlier ones need it releases."""
     for other in open_runs:
-        if other.run in (record.run, record.plan.of_run) or other.started <= record.started:
+        if other.run in (record.run, record.plan.of_run):
             continue
         for step in record.plan.writes:
             if other.holds(step.target) or any(other.holds(step.target, change.path) for change in step.changes):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshguard.model.plan import Await, Check, Phase, Plan, Wave
+from meshguard.model.plan import Action, Await, Check, Phase, Plan, Wave
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ def gate_of(plan: Plan) -> Gate | None:
 
 def _guarded(phase: Phase, gate: Gate) -> Iterator[Wave]:
     """Put the gate behind each wave of restarts, and behind the waits that belong to it."""
-    restarted, members = 0, tuple[str, ...]()
+    restarted, members, due = 0, tuple[str, ...](), False
     for wave in phase.waves:
-        if wave.steps and restarted:
+        if wave.steps and due:
             yield gate.at(f"after wave {restarted} of restarts", members)
+            due = False
         yield wave
         if found := tuple(str(step.target) for step in wave.steps if step.restarts):
             restarted, members = restarted + 1, found
+        due = due or any(step.restarts or step.action is Action.RENEW for step in wave.steps)
     if restarted:
         yield gate.at(f"after wave {restarted} of restarts", members)
