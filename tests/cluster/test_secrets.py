@@ -81,18 +81,21 @@ def test_of_istios_config_maps_only_what_decides_is_kept() -> None:
     }
 
 
-def test_of_the_injector_only_its_policy_is_kept() -> None:
+def test_of_the_injector_only_its_policy_and_the_size_of_its_proxies_are_kept() -> None:
     config = "policy: enabled\nneverInjectSelector:\n- matchLabels: {job: batch}\naliases: {both: [sidecar, own]}\n"
     config += "templates:\n  sidecar: 'name: istio-proxy, big'\n  own: small\n"
+    size = {"requests": {"cpu": "20m"}}
+    values = {"global": {"proxy": {"resources": size, "image": SECRET}, "imagePullSecrets": [SECRET]}}
     doc = {
         "metadata": {"name": "istio-sidecar-injector", "namespace": "istio-system"},
-        "data": {"config": config, "values": SECRET},
+        "data": {"config": config, "values": json.dumps(values)},
     }
     assert trimmed("ConfigMap", doc)["injector"] == {
         "policy": "enabled",
         "alwaysInjectSelector": None,
         "neverInjectSelector": [{"matchLabels": {"job": "batch"}}],
         "templates": {"sidecar": 1, "own": 0, "both": 1},
+        "resources": size,
     }
 
 

@@ -72,7 +72,7 @@ def edited(snapshot: Snapshot, ref: Ref, *path: str, value: object = ABSENT) -> 
     return snapshot.replace([resource_of(within(snapshot.resources[ref].doc, path), ref.kind)])
 
 
-def annotations(step: Step) -> dict[str, object]:
+def set_by(step: Step) -> dict[str, object]:
     return {change.path[-1]: change.after for change in step.changes}
 
 
@@ -133,7 +133,7 @@ def test_strict_comes_last_and_with_nothing_of_the_run_outside() -> None:
 
 
 def test_limits_come_with_the_requests_that_the_injector_would_have_made() -> None:
-    changes = annotations(step_of(back(left(), limits=LIMITS), CART))
+    changes = set_by(step_of(back(left(), limits=LIMITS), CART))
     assert changes[MEMORY_LIMIT] == "1Gi"
     assert (changes[MEMORY_REQUEST], changes[CPU_REQUEST]) == ("128Mi", "100m")
     assert CPU_LIMIT not in changes
@@ -144,13 +144,13 @@ def test_what_the_injector_gives_by_its_own_settings_is_not_lost_by_the_annotati
     config = obj(
         "ConfigMap", "istio-system", "istio-sidecar-injector", injector={"policy": "enabled", "resources": own}
     )
-    changes = annotations(step_of(back(left(shop().add(config)), limits=LIMITS), CART))
+    changes = set_by(step_of(back(left(shop().add(config)), limits=LIMITS), CART))
     assert (changes[MEMORY_LIMIT], changes[CPU_LIMIT]) == ("1Gi", "2")
     assert (changes[MEMORY_REQUEST], changes[CPU_REQUEST]) == ("32Mi", "20m")
 
 
 def test_a_request_is_never_more_than_its_limit() -> None:
-    changes = annotations(step_of(back(left(), limits=ProxyLimits("50m", "64Mi")), CART))
+    changes = set_by(step_of(back(left(), limits=ProxyLimits("50m", "64Mi")), CART))
     assert (changes[MEMORY_REQUEST], changes[CPU_REQUEST]) == ("64Mi", "50m")
 
 
@@ -159,7 +159,7 @@ def test_a_limit_of_the_workloads_own_stays_unless_it_shall_be_replaced(replaced
     world = shop().deployment("shop-core", "big", template_annotations={MEMORY_LIMIT: "3Gi"})
     plan = back(left(world), limits=LIMITS, replace_limits=replaced)
     step = step_of(plan, Ref("Deployment", "shop-core", "big"))
-    assert annotations(step).get(MEMORY_LIMIT) == limit
+    assert set_by(step).get(MEMORY_LIMIT) == limit
     assert any("Deployment shop-core/big" in note and "imits of their own" in note for note in plan.notes)
 
 
@@ -177,7 +177,7 @@ def test_a_redeployed_workload_that_has_lost_the_mark_is_restarted_all_the_same(
     for plan in (back(snapshot, limits=LIMITS), plan_restore(snapshot, MESH, snapshot.open_runs[0], SETTINGS)):
         step = step_of(plan, CART)
         assert step.restarts
-        assert annotations(step)["meshguard.dev/restart"] == "${RUN}"
+        assert set_by(step)["meshguard.dev/restart"] == "${RUN}"
         assert any(str(CART) in a.subject for p in plan.phases for w in p.waves for a in w.awaits)
         assert len({s.id for s in plan.steps}) == len(plan.steps)
 
@@ -185,7 +185,7 @@ def test_a_redeployed_workload_that_has_lost_the_mark_is_restarted_all_the_same(
 def test_a_redeployed_workload_that_kept_the_mark_loses_just_that() -> None:
     snapshot = edited(left(), CART, "spec", "template", "spec", "terminationGracePeriodSeconds", value=7)
     step = step_of(back(snapshot), CART)
-    assert annotations(step) == {"meshguard.dev/restart": ABSENT}
+    assert set_by(step) == {"meshguard.dev/restart": ABSENT}
 
 
 def test_one_that_its_owner_keeps_out_by_now_is_left_alone() -> None:
@@ -208,7 +208,7 @@ def test_new_workloads_are_listed_and_come_along_only_when_asked() -> None:
     assert [(f.object.name, f.blocks) for f in listed.findings if f.code.id == "MG117"] == [("recommendations", False)]
     assert new[0].ref not in {s.target for s in listed.steps}
     along = back(snapshot, with_new=True, limits=LIMITS)
-    assert annotations(step_of(along, new[0].ref))[MEMORY_LIMIT] == "1Gi"
+    assert set_by(step_of(along, new[0].ref))[MEMORY_LIMIT] == "1Gi"
     assert [f.accepted for f in along.findings if f.code.id == "MG117"] == [True]
 
 
@@ -267,7 +267,7 @@ def test_a_wave_goes_out_again_by_its_pod_label_and_holds_what_is_relaxed() -> N
     assert plan.direction is Direction.EXIT
     assert {s.action for s in plan.phase("relax").steps} == {Action.HOLD}
     assert [s.target for s in plan.writes] == [CART]
-    assert annotations(step_of(plan, CART))["sidecar.istio.io/inject"] == "false"
+    assert set_by(step_of(plan, CART))["sidecar.istio.io/inject"] == "false"
 
 
 def test_whoever_may_bring_a_run_back_may_take_a_wave_of_it_out_again() -> None:
