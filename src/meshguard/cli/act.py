@@ -264,18 +264,18 @@ def leave(where: Where, asked: Asked, accept: Sequence[str], carrying: Carrying)
     """Plan, ask for consent and take out, as `exit` does; return the run and the exit code."""
     target = where.target()
     folder = asyncio.run(_begin_exit(target, asked, accept, None, None, carrying))
-    return folder, _execute(folder, where, target)
+    return folder, execute(folder, where, target)
 
 
 def move(where: Where, asked: Asked, to_revision: str, accept: Sequence[str], carrying: Carrying) -> tuple[RunDir, int]:
     """Plan, ask for consent and restart, as `realign` does; return the run and the exit code."""
     target = where.target()
     folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, carrying))
-    return folder, _execute(folder, where, target)
+    return folder, execute(folder, where, target)
 
 
 def come_back(where: Where, run: str, accept: Sequence[str], carrying: Carrying) -> tuple[RunDir, int]:
     """Plan, ask for consent and bring back, as `restore` does; return the run and the exit code."""
     target = where.target()
     folder = asyncio.run(_begin_restore(target, run, accept, carrying))
-    return folder, _execute(folder, where, target)
+    return folder, execute(folder, where, target)

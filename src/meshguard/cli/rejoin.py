@@ -98,13 +98,15 @@ def plan_rejoin(
 ) -> None:
     """Plan how RUN comes back wave by wave, on the cluster as it is now."""
 
-    async def planned() -> Plan:
+    async def planned() -> tuple[Plan, str]:
         from meshguard import app
 
         async with app.session(where.target()) as opened:
-            return await _plan(opened, run, staging, gate, accept)
+            made = await _plan(opened, run, staging, gate, accept)
+            return made, await see.rehearsed_words(opened, made, output)
 
-    see.present(asyncio.run(planned()), output, out, None)
+    made, rehearsed = asyncio.run(planned())
+    see.present(made, output, out, None, rehearsed)
 
 
 async def _begin(
