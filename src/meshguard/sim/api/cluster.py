@@ -53,9 +53,10 @@ class SimulatedCluster:
         self.api = Api(self.objects, self.authorizer, self.ports)
         Definitions(self.objects).follow()
         self.work = Work(self.objects, clock)
+        self.kubelet = Kubelet(self.objects, pace)
         self.work.add(
             [
-                Kubelet(self.objects, pace),
+                self.kubelet,
                 ReplicaSets(self.objects),
                 Deployments(self.objects),
                 StatefulSets(self.objects),
@@ -74,7 +75,7 @@ class SimulatedCluster:
         for name in _NAMESPACES:
             self.create("v1", "Namespace", "", {"metadata": {"name": name}})
         for number in range(1, NODES + 1):
-            self._add_node(f"node{number}", f"10.96.255.{number}")
+            self.put_node(f"node{number}", f"10.96.255.{number}")
         for doc in (*packaged("roles.json"), *packaged("users.yaml")):
             self.create(doc["apiVersion"], doc["kind"], "", doc)
         for definition in packaged_definitions(*definitions):
@@ -85,10 +86,12 @@ class SimulatedCluster:
         for doc in revised(packaged(f"{name}.yaml"), revision) if revision else packaged(f"{name}.yaml"):
             self.create(doc["apiVersion"], doc["kind"], doc["metadata"].get("namespace", ""), doc)
 
-    def _add_node(self, name: str, address: str) -> None:
+    def put_node(self, name: str, address: str, sizes: Doc | None = None) -> None:
+        """Create a node that is ready, or give one that is there another address and other sizes."""
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-        self.create("v1", "Node", "", {"metadata": {"name": name, "labels": labels}})
-        sizes = {"cpu": "64", "memory": "256Gi", "pods": "1100"}
+        if self.store.get("nodes", "", name) is None:
+            self.create("v1", "Node", "", {"metadata": {"name": name, "labels": labels}})
+        sizes = sizes or {"cpu": "64", "memory": "256Gi", "pods": "1100"}
         now = self.objects.now()
         ready = {
             "type": "Ready",

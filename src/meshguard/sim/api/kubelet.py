@@ -38,6 +38,8 @@ class Kubelet:
         self._counts: dict[str, int] = {}
         self._known: set[str] = set()
         self._addresses = 0
+        self.failing: set[str] = set()
+        """UIDs of pods that do not answer their readiness probes now; who put them there keeps their status."""
 
     def concerned(self, storage: str, event: Event) -> Iterable[Key]:
         """Every pod, and the pods that wait for a node."""
@@ -81,6 +83,7 @@ class Kubelet:
             entry.doc
             for entry in self._objects.store.all("nodes")
             if not entry.doc["spec"].get("unschedulable")
+            and not _repels(entry.doc, pod)
             and wanted.items() <= entry.doc["metadata"].get("labels", {}).items()
         ]
         if not nodes:
@@ -149,6 +152,8 @@ class Kubelet:
         return str(next((a["address"] for a in addresses if a["type"] == "InternalIP"), "10.96.255.1"))
 
     def _run(self, pod: Doc) -> float | None:
+        if pod["metadata"]["uid"] in self.failing:
+            return None
         now = self._objects.now()
         started = pod["status"]["containerStatuses"][0]["state"].get("running", {}).get("startedAt")
         if started is None:
@@ -191,6 +196,25 @@ class Kubelet:
             return left
         self._hands.delete("pods", key_of(pod), 0)
         return None
+
+
+def _repels(node: Doc, pod: Doc) -> bool:
+    """Whether a taint of the node keeps the pod from being scheduled there."""
+    tolerations = pod["spec"].get("tolerations", ())
+    return any(
+        taint.get("effect") in ("NoSchedule", "NoExecute") and not any(_tolerates(t, taint) for t in tolerations)
+        for taint in node["spec"].get("taints", ())
+    )
+
+
+def _tolerates(toleration: Doc, taint: Doc) -> bool:
+    """Source: `ToleratesTaint` of `k8s.io/component-helpers`."""
+    if (
+        toleration.get("effect") not in (None, "", taint["effect"])
+        or toleration.get("key", taint["key"]) != taint["key"]
+    ):
+        return False
+    return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
 
 
 def _is_of_job(pod: Doc) -> bool:

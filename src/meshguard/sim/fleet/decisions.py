@@ -123,4 +123,6 @@ def _one(word: str) -> Decision:
     except ValueError:
         pass
     known = ("nothing", "limits=MIB", "throttle=N", *(f"{way}@MINUTE" for way in WAYS))
-    raise ScenarioError(f"{word!r} is no decision{hint(word.partition('=')[0], ('limits', 'throttle'))}; there are {', '.join(known)}")
+    raise ScenarioError(
+        f"{word!r} is no decision{hint(word.partition('=')[0], ('limits', 'throttle'))}; there are {', '.join(known)}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from statistics import NormalDist
 
 from meshguard.sim.fleet import constants as c
 from meshguard.sim.fleet.agenda import Agenda
@@ -62,8 +63,12 @@ class Fleet:
             phase = self.random.random() * c.HOUSEKEEPING_S
             node = Node(f"node{number}", scenario.fleet.node_memory_gib * 1024, scenario.fleet.node_cores, phase)
             self.nodes.append(node)
-            spread = scenario.calibrated.app_spread
-            self._app_mib[node.name] = scenario.calibrated.app_mib * max(0.3, self.random.gauss(1.0, spread))
+        # Nodes differ as a normal distribution does, in every seed alike; which node is which is the seed's.
+        normal, spread = NormalDist(), scenario.calibrated.app_spread
+        factors = [max(0.3, 1.0 + spread * normal.inv_cdf((number + 0.5) / nodes)) for number in range(nodes)]
+        self.random.shuffle(factors)
+        for node, factor in zip(self.nodes, factors, strict=True):
+            self._app_mib[node.name] = scenario.calibrated.app_mib * factor
 
     # Pods come and go
 
@@ -144,6 +149,12 @@ class Fleet:
         pod.seen = generation
         cost = self.scenario.calibrated.push_core_s
         pod.push_core_s = min(10.0, pod.push_core_s + cost * (1.0 if full else c.EDS_SHARE))
+
+    def end_peak(self) -> None:
+        """People go home: the load falls from now on."""
+        minutes = max(0.1, self.now / 60)
+        self.scenario = self.scenario.with_(load={"endsMinutes": minutes})
+        self.happen("peak-ended", "shop", "the load falls")
 
     # A second
 

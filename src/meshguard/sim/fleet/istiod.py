@@ -121,7 +121,11 @@ class Istiod:
     def _enqueue(self, pods: Iterable[Pod], generation: int, full: bool, since: float) -> None:
         for pod in pods:
             waiting = self._queue.get(pod)
-            self._queue[pod] = (generation, full or (waiting[1] if waiting else False), waiting[2] if waiting else since)
+            self._queue[pod] = (
+                generation,
+                full or (waiting[1] if waiting else False),
+                waiting[2] if waiting else since,
+            )
         if self._queue and not self._sending:
             self._send()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from meshguard.sim.fleet.economy import lost_per_second
@@ -26,11 +27,17 @@ class Recorder:
         self.evicted = self.killed = 0
         self.evicting: set[str] = set()
         self.lost = 0.0
+        self.seen = Seen(0.0, {})
+        """The last second."""
+        self.converged: tuple[float, ...] = ()
+        """How long each send of the last second took."""
+        self.on_happening: Callable[[Happening], None] = lambda happening: None
         self._owed: dict[str, float] = {}
 
     def happened(self, happening: Happening) -> None:
         """Keep it."""
         self.record_.happenings.append(happening)
+        self.on_happening(happening)
 
     def _whole(self, name: str, amount: float) -> int:
         """As whole requests; what is left over is carried into the next second."""
@@ -40,7 +47,7 @@ class Recorder:
 
     def record(self, fleet: Fleet, load: float, seen: Seen) -> None:
         """Count a second and sample it."""
-        money, record = self._scenario.money, self.record_
+        money, record, self.seen = self._scenario.money, self.record_, seen
         requests = self._whole("in", load * money.orders_per_second * REQUESTS_PER_ORDER)
         left, failed = requests, 0
         for cause, share in seen.failing.items():
@@ -81,6 +88,7 @@ class Recorder:
                 sidecar_mib=round(sum(meshed) / len(meshed), 1) if meshed else 0.0,
             )
         )
+        self.converged = tuple(istiod.convergence)
         istiod.convergence.clear()
         if len(record.samples) % 10 == 0:
             for node in fleet.nodes:

@@ -50,7 +50,9 @@ class Load(_Part):
 
     rps_per_pod: PositiveFloat = Field(alias="rpsPerPod", description="Through each sidecar at 1x, in and out.")
     peak: PositiveFloat = Field(le=1000)
-    ends_minutes: PositiveFloat = Field(alias="endsMinutes", description="The peak is over; within ten minutes it is 1x.")
+    ends_minutes: PositiveFloat = Field(
+        alias="endsMinutes", description="The peak is over; within ten minutes it is 1x."
+    )
 
 
 class ControlPlane(_Part):
@@ -58,7 +60,9 @@ class ControlPlane(_Part):
 
     replicas: PositiveInt = Field(le=100)
     cores: PositiveFloat = Field(le=512, description="Of each replica.")
-    push_throttle: int = Field(default=0, alias="pushThrottle", ge=0, le=10000, description="0 for Istio's own formula.")
+    push_throttle: int = Field(
+        default=0, alias="pushThrottle", ge=0, le=10000, description="0 for Istio's own formula."
+    )
     minor: PositiveInt = Field(default=24, description="Istio 1.MINOR.")
 
 
@@ -179,7 +183,9 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
 
 def builtin_names() -> list[str]:
     """The scenarios that come with meshguard."""
-    return sorted(Path(str(f)).stem for f in files("meshguard.sim").joinpath("scenarios").iterdir() if str(f).endswith(".yaml"))
+    return sorted(
+        Path(str(f)).stem for f in files("meshguard.sim").joinpath("scenarios").iterdir() if str(f).endswith(".yaml")
+    )
 
 
 def load(file_or_name: str) -> Scenario:

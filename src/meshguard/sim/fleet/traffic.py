@@ -29,6 +29,8 @@ class Seen:
     p99_s: float
     failing: Mapping[str, float]
     """The share of a person's requests that fail, by cause; causes do not overlap."""
+    edges: Sequence[tuple[float, float]] = ()
+    """For each service the shares of its calls that reach nobody, and that come too late."""
 
     @property
     def failed(self) -> float:
@@ -38,17 +40,19 @@ class Seen:
 
 def look(services: Sequence[Service], nodes: Sequence[Node], now: float, policies: Policies, *, mixed: bool) -> Seen:
     """Judge one moment. `mixed` says whether some pods are outside of the mesh."""
-    edges = _edge_failures(services, now, policies, mixed=mixed)
+    unreached: list[float] = []
+    edges = _edge_failures(services, now, policies, unreached, mixed=mixed)
     pods = sum(len(node.pods) for node in nodes) or 1
     late = [node for node in nodes if node.hop_s >= c.TIMEOUT_S and node.busy > 1]
     edges["overload"] = sum(len(node.pods) * (1 - 1 / node.busy) for node in late) / pods
     p99 = _p99(nodes, pods)
+    by_service = tuple((share, edges["overload"]) for share in unreached)
     total = min(1.0, sum(edges.values()))
     if total <= 0:
-        return Seen(p99, {})
+        return Seen(p99, {}, by_service)
     failing = 1 - (1 - total) ** HOPS
     scale = failing / sum(edges.values())
-    return Seen(p99, {cause: share * scale for cause, share in edges.items() if share > 0})
+    return Seen(p99, {cause: share * scale for cause, share in edges.items() if share > 0}, by_service)
 
 
 def _p99(nodes: Sequence[Node], pods: int) -> float:
@@ -68,8 +72,10 @@ def _p99(nodes: Sequence[Node], pods: int) -> float:
     return min(c.TIMEOUT_S, slow + (HOPS - 1) * typical)
 
 
-def _edge_failures(services: Sequence[Service], now: float, policies: Policies, *, mixed: bool) -> dict[str, float]:
-    """The mean over all calls between services, by cause."""
+def _edge_failures(
+    services: Sequence[Service], now: float, policies: Policies, unreached: list[float], *, mixed: bool
+) -> dict[str, float]:
+    """The mean over all calls between services, by cause; `unreached` gets each service's own share."""
     total, out = 0, dict.fromkeys(CAUSES, 0.0)
     leaving = {s.number: unmeshed(s) for s in services} if mixed else {}
     strict = {s.number: refusing(s, policies) for s in services} if mixed and policies.anywhere else {}
@@ -82,6 +88,7 @@ def _edge_failures(services: Sequence[Service], now: float, policies: Policies, 
         total += 1
         if ready == 0:
             out["no-endpoint"] += 1
+            unreached.append(1.0)
             continue
         rest = 1.0
         if service.gone:
@@ -91,6 +98,7 @@ def _edge_failures(services: Sequence[Service], now: float, policies: Policies, 
         if down:  # calls to it are tried elsewhere, calls from it have nowhere to go
             out["proxy-down"] += (share := rest * min(1.0, down / ready + (down / ready) ** (1 + c.RETRIES)))
             rest -= share
+        unreached.append(1 - rest)
         if strict and service.callees:
             refused = sum(strict[number] for number in service.callees) / len(service.callees)
             out["mtls"] += rest * leaving[service.number] * refused
