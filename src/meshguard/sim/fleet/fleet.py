@@ -63,9 +63,12 @@ class Fleet:
             phase = self.random.random() * c.HOUSEKEEPING_S
             node = Node(f"node{number}", scenario.fleet.node_memory_gib * 1024, scenario.fleet.node_cores, phase)
             self.nodes.append(node)
-        # Nodes differ as a normal distribution does, in every seed alike; which node is which is the seed's.
-        normal, spread = NormalDist(), scenario.calibrated.app_spread
-        factors = [max(0.3, 1.0 + spread * normal.inv_cdf((number + 0.5) / nodes)) for number in range(nodes)]
+        # Nodes differ as a normal distribution does, in every seed alike; which node is which is the seed's. The
+        # fullest of a cut is as full as the fullest of the whole: it is where everything begins.
+        normal, spread, whole = NormalDist(), scenario.calibrated.app_spread, nodes * scenario.fleet.stands_for
+        low = 0.5 / whole
+        places = [low + (1 - 2 * low) * number / max(1, nodes - 1) for number in range(nodes)]
+        factors = [max(0.3, 1.0 + spread * normal.inv_cdf(place)) for place in places]
         self.random.shuffle(factors)
         for node, factor in zip(self.nodes, factors, strict=True):
             self._app_mib[node.name] = scenario.calibrated.app_mib * factor

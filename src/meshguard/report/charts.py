@@ -1,0 +1,88 @@
+"""Pictures as SVG that stands in the page: no script, no font and no file from elsewhere; told apart without colour."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from meshguard.report.document import Moment, Picture, clock
+
+_DASHES = ("", "8,4", "2,3", "10,3,2,3", "5,2", "1,4")
+_COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47", "#444444", "#990000")
+_MARKS = {"fault": "fault", "glass": "break-glass", "back": "back in the mesh"}
+_WIDTH, _HEIGHT = 900, 380
+_MOST_POINTS = 420
+
+
+def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
+    """Draw a picture with the moments that are marked in it."""
+    import pygal
+    from pygal.style import Style
+
+    highest = max((y for line in picture.lines for _, y in line.points), default=1.0) or 1.0
+    lowest = min((y for line in picture.lines for _, y in line.points if y > 0), default=0.1)
+    marks = [moment for moment in moments if moment.mark in _MARKS]
+    style = Style(
+        background="#ffffff",
+        plot_background="#ffffff",
+        foreground="#222222",
+        foreground_strong="#000000",
+        foreground_subtle="#999999",
+        colors=(*_COLOURS[: len(picture.lines)], *("#000000" for _ in marks)),
+        font_family="system-ui, sans-serif",
+        label_font_size=14,
+        major_label_font_size=14,
+        legend_font_size=15,
+        value_font_size=12,
+        opacity=1,
+        guide_stroke_color="#dddddd",
+        major_guide_stroke_color="#dddddd",
+    )
+    chart = pygal.XY(
+        width=_WIDTH,
+        height=_HEIGHT,
+        style=style,
+        js=[],
+        dots_size=0,
+        show_dots=False,
+        stroke=True,
+        logarithmic=picture.logarithmic,
+        legend_at_bottom=True,
+        legend_at_bottom_columns=3,
+        show_x_guides=False,
+        truncate_legend=-1,
+        x_value_formatter=lambda at: clock(begins, at)[:5],
+        value_formatter=lambda value: f"{value:,.3g}" if value < 10 else f"{value:,.0f}",
+        y_title=picture.unit,
+        margin=12,
+        no_prefix=False,
+        include_x_axis=not picture.logarithmic,
+        print_values=False,
+        disable_xml_declaration=True,
+    )
+    for number, line in enumerate(picture.lines):
+        dash = _DASHES[number % len(_DASHES)]
+        chart.add(line.title, _thinned(line.points), stroke_style={"width": 2, **({"dasharray": dash} if dash else {})})
+    for moment in marks:
+        word = f"{_MARKS[moment.mark]} {clock(begins, moment.at)[:5]}"
+        floor = lowest if picture.logarithmic else 0.0
+        dash = {"fault": "2,2", "glass": "12,3", "back": "1,6"}[moment.mark]
+        chart.add(word, [(moment.at, floor), (moment.at, highest)], stroke_style={"width": 2, "dasharray": dash})
+    return _clean(chart.render(is_unicode=True), picture)
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """No more points than can be seen; of each stretch the highest stays, since peaks are what is looked for."""
+    if len(points) <= _MOST_POINTS:
+        return list(points)
+    step = -(-len(points) // _MOST_POINTS)
+    return [max(points[at : at + step], key=lambda point: point[1]) for at in range(0, len(points), step)]
+
+
+def _clean(svg: str, picture: Picture) -> str:
+    """Without scripts, and with words for who cannot see it."""
+    svg = re.sub(r"<script.*?(/>|</script>)", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<\?xml.*?\?>", "", svg)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    words = f"{picture.title}. {picture.sentence}".replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
