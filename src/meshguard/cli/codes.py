@@ -26,18 +26,26 @@ def of_error(error: BaseException) -> Exit | None:
     from meshguard.chaos.storm.run import NoXdsClient
     from meshguard.cli.planfile import ForeignPlan, StalePlan, UnreadablePlan
     from meshguard.cluster.errors import ConfigError
+    from meshguard.gameday.auto import Failed
     from meshguard.hypotheses.load import HypothesisError
     from meshguard.journal.errors import JournalError
     from meshguard.mesh.istio_sidecar.faults import FaultError
     from meshguard.plan import build
     from meshguard.rehearsal import NotARehearsal
+    from meshguard.report.write import ReportError
     from meshguard.runbook.load import RunbookError
     from meshguard.sim.api.instance import SimError
+    from meshguard.sim.fleet.scenario import ScenarioError
+    from meshguard.sim.live.control import ControlError
 
     table: tuple[tuple[type[BaseException], Exit], ...] = (
         (ConfigError, Exit.USAGE),
         (config.ConfigError, Exit.USAGE),
         (HypothesisError, Exit.USAGE),
+        (ScenarioError, Exit.USAGE),
+        (ReportError, Exit.REFUSED),
+        (ControlError, Exit.UNREACHABLE),
+        (Failed, Exit.VERIFICATION_FAILED),
         (UnreadablePlan, Exit.USAGE),
         (app.UnknownRun, Exit.USAGE),
         (build.UnknownScope, Exit.USAGE),

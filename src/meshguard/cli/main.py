@@ -7,7 +7,7 @@ import sys
 import click
 
 from meshguard import __version__
-from meshguard.cli import act, chaos, history, rbac, rehearsal, rejoin, runbook, see
+from meshguard.cli import act, chaos, gameday, history, rbac, rehearsal, rejoin, runbook, see
 from meshguard.cli import sim as simulator
 
 
@@ -41,6 +41,7 @@ for command in (
     rbac.rbac,
     see.config,
     simulator.sim,
+    gameday.gameday,
 ):
     cli.add_command(command)
 see.plan.add_command(rejoin.plan_rejoin)
@@ -52,7 +53,7 @@ def main() -> None:
         cli(standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except click.ClickException as error:

@@ -82,7 +82,7 @@ def _pictures(report: Report) -> str:
     if not report.pictures:
         return ""
     figures = "".join(
-        f'<figure><figcaption><strong>{escape(p.title)}</strong>: {escape(p.sentence)}</figcaption>'
+        f"<figure><figcaption><strong>{escape(p.title)}</strong>: {escape(p.sentence)}</figcaption>"
         f'<div class="scroll">{draw(p, report.moments, report.begins)}</div></figure>'
         for p in report.pictures
     )

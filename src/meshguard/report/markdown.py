@@ -11,9 +11,7 @@ def text(report: Report) -> str:
     """The whole text."""
     lines = [f"# {report.title}", "", report.summary, ""]
     if report.facts:
-        lines += _table(
-            ("", "here", report.compared_with), ((f.title, f"**{f.here}**", f.there) for f in report.facts)
-        )
+        lines += _table(("", "here", report.compared_with), ((f.title, f"**{f.here}**", f.there) for f in report.facts))
     if report.moments:
         rows = ((clock(report.begins, m.at), m.who, f"**{m.what}**" if m.mark else m.what) for m in _ordered(report))
         lines += ["## Timeline", "", *_table(("time", "who", "what"), rows)]

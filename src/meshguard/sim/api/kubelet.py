@@ -34,7 +34,7 @@ class Kubelet:
     """All kubelets and the scheduler."""
 
     def __init__(self, objects: Objects, pace: Pace | None = None) -> None:
-        self._objects, self._hands, self._pace = objects, Hands(objects, "node"), pace or Pace()
+        self._objects, self._hands, self.pace = objects, Hands(objects, "node"), pace or Pace()
         self._counts: dict[str, int] = {}
         self._known: set[str] = set()
         self._addresses = 0
@@ -117,8 +117,8 @@ class Kubelet:
         if began is None:
             states = [_waiting(c) for c in pod["spec"]["containers"]]
             self._put(pod, {"startTime": now, "hostIP": self._host(pod), "containerStatuses": states})
-            return self._pace.start_s
-        left: float = self._pace.start_s - seconds_between(began, now)
+            return self.pace.start_s
+        left: float = self.pace.start_s - seconds_between(began, now)
         if left > 0:
             return left
         native = [c for c in pod["spec"].get("initContainers", ()) if c.get("restartPolicy") == "Always"]
@@ -173,7 +173,7 @@ class Kubelet:
         given = pod["metadata"].get("annotations", {}).get(RUN_SECONDS)
         if pod["spec"].get("restartPolicy") == "Always" or (given is None and not _is_of_job(pod)):
             return None
-        left: float = float(given or self._pace.run_s) - seconds_between(started, now)
+        left: float = float(given or self.pace.run_s) - seconds_between(started, now)
         if left > 0:
             return left
         endless = any(container["name"] == "istio-proxy" for container in pod["spec"]["containers"])
@@ -191,7 +191,7 @@ class Kubelet:
         metadata = pod["metadata"]
         grace = metadata.get("deletionGracePeriodSeconds", 0)
         asked = seconds_between(metadata["deletionTimestamp"], self._objects.now()) + grace
-        left: float = min(float(grace), self._pace.stop_s) - asked
+        left: float = min(float(grace), self.pace.stop_s) - asked
         if left > 0:
             return left
         self._hands.delete("pods", key_of(pod), 0)

@@ -12,7 +12,7 @@ from meshguard.sim.clock import SimClock
 from meshguard.sim.fleet.fleet import Fleet
 
 SOCKET = "control.sock"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 600.0
 
 
 class ControlError(Exception):
@@ -32,6 +32,9 @@ async def listen(folder: Path, clock: SimClock, fleet: Fleet) -> asyncio.Abstrac
             fleet.happen("operator", str(asked["mark"]))
         if "peakEnds" in asked:
             fleet.end_peak()
+        if "until" in asked:
+            await clock.sleep(max(0.0, float(asked["until"]) - fleet.now))
+            clock.set(speed=float(asked["then"]))
         told = {"seconds": fleet.now, "speed": clock.speed, "paused": clock.paused, "wall": clock.wall()}
         writer.write(json.dumps(told).encode() + b"\n")
         await writer.drain()
@@ -41,7 +44,7 @@ async def listen(folder: Path, clock: SimClock, fleet: Fleet) -> asyncio.Abstrac
 
 
 def ask(folder: Path, **wanted: Any) -> dict[str, Any]:
-    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`. Raises ControlError."""
+    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`, and `until` (a second, then the speed `then`). Raises ControlError."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)

@@ -14,19 +14,15 @@ from meshguard.sim.api.cluster import SimulatedCluster
 from meshguard.sim.fleet.parts import Happening
 from meshguard.sim.fleet.record import Sample
 from meshguard.sim.fleet.scenario import Scenario, load
-from meshguard.sim.live import control, shop
+from meshguard.sim.live import control, shop, up
 from meshguard.sim.live.keeper import Keeper
-
-SCENARIO, SEED, FOLDER = "MESHGUARD_SIM_SCENARIO", "MESHGUARD_SIM_SEED", "MESHGUARD_SIM_FOLDER"
-"""Environment variables by which `sim up` says what to play, and where to write the log of the fleet."""
-LOG = "fleet.jsonl"
 
 
 def furnish(cluster: SimulatedCluster) -> None:
     """Put the fleet of the scenario in the environment into a cluster."""
-    scenario = load(os.environ[SCENARIO])
-    keeper = build(cluster, scenario, int(os.environ.get(SEED, "1")))
-    folder = Path(os.environ[FOLDER])
+    named, seed, folder = up.told(os.environ)
+    scenario = load(named)
+    keeper = build(cluster, scenario, seed)
     _write_log(keeper, folder, scenario)
     keeper.attach()
     loop = asyncio.get_running_loop()
@@ -41,7 +37,7 @@ def build(cluster: SimulatedCluster, scenario: Scenario, seed: int) -> Keeper:
 
 
 def _write_log(keeper: Keeper, folder: Path, scenario: Scenario) -> None:
-    log = (folder / LOG).open("w", buffering=1)
+    log = (folder / up.LOG).open("w", buffering=1)
     began = {"begins": scenario.begins, "scenario": scenario.name, "cut": scenario.cut}
     log.write(json.dumps({"began": began}) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshguard.sim.api.cluster import SimulatedCluster
+from meshguard.sim.api.kubelet import Pace
 from meshguard.sim.api.status import Doc
 from meshguard.sim.fleet.parts import Service
 from meshguard.sim.fleet.scenario import Scenario
@@ -11,6 +12,7 @@ PORT = 8080
 ROOT, OWN = "istio-system", "meshguard-system"
 APP = "app"
 _IMAGE = "shop/service:1"
+_PACE = Pace(start_s=5.0, stop_s=3.0)
 _SETTLE_S, _LOOK_S = 120.0, 0.5
 
 
@@ -35,7 +37,8 @@ def build(cluster: SimulatedCluster, scenario: Scenario, services: list[Service]
     while passed < _SETTLE_S:
         passed += _pass(cluster, _LOOK_S)
         if sum(is_ready(entry.doc) for entry in cluster.store.all("pods")) >= wanted + 1:
-            return
+            break
+    cluster.kubelet.pace = _PACE
 
 
 def is_ready(pod: Doc) -> bool:
@@ -72,7 +75,7 @@ def _deployment(service: Service, scenario: Scenario) -> Doc:
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
     }
     template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container]}}
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "50%", "maxUnavailable": 0}}
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     spec = {
         "replicas": service.wanted,
         "selector": {"matchLabels": labels},
