@@ -4,11 +4,14 @@ VENV ?= .venv
 RUNS ?= 5
 SHOP ?= shop
 QUICK ?=
+AUTO ?=
+SCENARIO ?=
+SEED ?=
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments bench-ansible bench-storm clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments bench-ansible bench-storm bench-sim historic clean
 
 install: $(VENV)/.installed
 
@@ -30,9 +33,15 @@ check: install
 testbed: install
 	$(BIN)/python -m testbed up
 
-gameday:
-	@echo 'make gameday: the flight simulator is not here yet; practise on the testbed: make testbed' >&2
-	@exit 2
+# AUTO=1: it plays itself
+gameday: install
+	$(BIN)/meshguard gameday $(if $(AUTO),--auto) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED))
+
+bench-sim: install
+	$(BIN)/python -m bench.simulator
+
+historic: install
+	$(BIN)/python -m bench.historic
 
 # SHOP=kinds: the same for one workload of every kind
 prove-hitless: install

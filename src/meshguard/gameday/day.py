@@ -18,7 +18,10 @@ NAME = "gameday"
 
 
 def hold(scenario: str, seed: int, *, by_itself: bool, speed: float, target: Path | None) -> Path:
-    """Hold a game day and return the report's path. Raises SimError, ScenarioError, ControlError, Failed, ReportError."""
+    """Hold a game day and return the report's path.
+
+    Raises SimError, ScenarioError, ControlError, Failed or ReportError.
+    """
     print(words.opening(load(scenario)), flush=True)
     with running(NAME, scenario, seed, auto.WORK_SPEED if by_itself else speed) as stage:
         deeds = Deeds(stage)

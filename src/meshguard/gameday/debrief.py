@@ -111,7 +111,7 @@ def _moments(log: FleetLog, when: Times, deeds: Sequence[Deed]) -> Iterator[Mome
         if number < 4:
             mark = "fault" if number == 0 else ""
             yield Moment(happening.at, happening.subject, f"is out of memory: {happening.note}", mark)
-    for kind, words in (
+    for kind, told in (
         ("oom-killed", "the first sidecar is killed for memory"),
         ("evicted", "the first pod is evicted"),
     ):
@@ -165,13 +165,15 @@ def _predictions(log: FleetLog, deeds: Sequence[Deed]) -> Iterator[Prediction]:
 def _findings(log: FleetLog, when: Times) -> Iterator[str]:
     last = log.samples[-1]
     if last.evicted:
-        yield "Sidecars without a memory limit fill nodes: set sidecar.istio.io/proxyMemoryLimit from the peak, with room."
+        yield "Sidecars without a limit fill nodes: set sidecar.istio.io/proxyMemoryLimit from the peak, with room."
     if max(s.p99_s for s in log.samples) >= 1:
-        yield "Evictions became pushes to every proxy, and the pushes took the CPU: set PILOT_PUSH_THROTTLE, and requests for CPU."
+        yield "Every eviction is a push to every proxy, and pushes take CPU: set PILOT_PUSH_THROTTLE and CPU requests."
     if when.fault is not None and when.noticed is not None:
-        yield f"From the first full node to the diagnosis: {(when.noticed - when.fault) / 60:.1f} min. Let `meshguard advise` run on every alert."
+        took = (when.noticed - when.fault) / 60
+        yield f"From the first full node to the diagnosis: {took:.1f} min. Let `meshguard advise` run on every alert."
     if when.noticed is not None and when.decided is not None:
-        yield f"From the diagnosis to the decision: {(when.decided - when.noticed) / 60:.1f} min; in the story it was 16."
+        took = (when.decided - when.noticed) / 60
+        yield f"From the diagnosis to the decision: {took:.1f} min; in the story it was 16."
     if when.out is None:
         yield "Nobody left the mesh. The runbook is `meshguard runbook show sidecar-oom`."
     if when.out is not None and when.back is None:
@@ -181,8 +183,9 @@ def _findings(log: FleetLog, when: Times) -> Iterator[str]:
 def _notes(scenario: Scenario) -> list[str]:
     size = scenario.reduced().fleet
     return [
-        f"The cluster is simulated, at 1 to {scenario.cut}: {size.services} services with {size.pods} pods on {size.nodes} nodes. "
-        "Its control plane works as hard as that of the whole fleet.",
+        f"The cluster is simulated, at 1 to {scenario.cut}: {size.services} services, {size.pods} pods, "
+        f"{size.nodes} nodes. Its control plane works as hard as that of the whole fleet.",
+        "A game day that plays itself asks for advice all the time; a person is slower. Play it by hand as well.",
         "The model's constants come from published figures and from source code, and some are assumed; none has been "
         "compared with the testbed yet. Four parameters were fitted to the historic timeline.",
         "Money is orders that fail and people who do not wait; its parameters stand in the scenario.",

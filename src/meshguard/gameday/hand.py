@@ -81,7 +81,8 @@ def hint(stage: Stage, deeds: Deeds) -> str:
     last = log.samples[-1] if log.samples else None
     out = last is not None and last.meshed == 0
     if out and "restore" not in done:
-        return f"you are out. `peak over`, `skip 15`, then: meshguard restore RUN --context {context} --reason ... --yes (meshguard runs)"
+        back = f"meshguard restore RUN --context {context} --reason ... --yes"
+        return f"you are out. `peak over`, `skip 15`, then: {back} (`meshguard runs` names the RUN)"
     if "restore" in done:
         return f"see that all is well: {' '.join(words.with_context(words.STEADY, context))}; then `end`"
     if last is None or not (last.evicted or last.killed or last.p99_s > 1):

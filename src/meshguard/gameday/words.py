@@ -18,9 +18,9 @@ def opening(scenario: Scenario) -> str:
         (
             f'It is {scenario.begins} on the day of "{scenario.title}". '
             f"{size.services} services, {size.pods:,} sidecars; you see one in {cut} of them.",
-            f"The load rises to {scenario.load.peak:g} times an ordinary day's. Something will give way, and nobody has scripted when.",
-            "The cluster is simulated and the commands are the real ones: nothing outside of this machine is touched.",
-            "First all is well; then a fault, its detection, a plan, the break-glass playbook, the proof, and the way back.",
+            f"The load rises to {scenario.load.peak:g} times an ordinary day's. What gives way is not scripted.",
+            "The cluster is simulated, the commands are the real ones: nothing outside of this machine is touched.",
+            "First all is well; then a fault, its detection, a plan, the break-glass playbook, the proof, the return.",
             "At the end you get a report with what it cost, beside what it cost the team that the story is about.",
         )
     )

@@ -1,1 +1,1 @@
-"""Reports: what happened, in one page that a person can read, print and pass on. The same for rehearsals and real runs."""
+"""Reports: what happened, in one page to read, print and pass on. The same for rehearsals and real runs."""

@@ -1,4 +1,4 @@
-"""What a report says, whatever its form. Times are seconds since the beginning; `begins` says what a clock showed then."""
+"""What a report says, whatever its form. Times are seconds since the beginning; `begins` is the time of day then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file: nothing is loaded from anywhere, it can be read on a phone, printed, and without colour."""
+"""The report as one HTML file: nothing is loaded from elsewhere; for phone, paper, and without colour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from meshguard.report.document import Moment, Report, clock
 _STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff; }
+body { margin: 0 auto; max-width: 60rem; padding: 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 2px solid #111; }
 .lead { font-size: 1.05rem; }
@@ -26,9 +27,19 @@ figure svg { width: 100%; height: auto; }
 figcaption { color: #333; }
 pre { background: #f3f3f3; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
 ul { padding-left: 1.2rem; }
-@media (max-width: 40rem) { body { padding: .6rem; } th, td { padding-right: .3rem; font-size: .92rem; } td { overflow-wrap: anywhere; }
-  figure .scroll { overflow-x: auto; } figure svg { min-width: 34rem; } }
-@media print { body { max-width: none; font-size: 11pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } pre { border: 1px solid #999; } }
+@media (max-width: 40rem) {
+  body { padding: .6rem; }
+  th, td { padding-right: .3rem; font-size: .92rem; }
+  td { overflow-wrap: anywhere; }
+  figure .scroll { overflow-x: auto; }
+  figure svg { min-width: 34rem; }
+}
+@media print {
+  body { max-width: none; font-size: 11pt; }
+  h2 { break-after: avoid; }
+  tr { break-inside: avoid; }
+  pre { border: 1px solid #999; }
+}
 """
 
 
@@ -75,7 +86,8 @@ def _timeline(moments: Sequence[Moment], begins: str) -> str:
         f"<td>{escape(m.who)}</td><td>{escape(m.what)}</td></tr>"
         for m in sorted(moments, key=lambda m: m.at)
     )
-    return f"<h2>Timeline</h2><table><thead><tr><th>time</th><th>who</th><th>what</th></tr></thead><tbody>{rows}</tbody></table>"
+    head = "<tr><th>time</th><th>who</th><th>what</th></tr>"
+    return f"<h2>Timeline</h2><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 def _pictures(report: Report) -> str:
@@ -94,7 +106,8 @@ def _predictions(report: Report) -> str:
         return ""
     words = {True: "✓ as predicted", False: "✗ not as predicted", None: "cannot be judged"}
     rows = "".join(
-        f"<tr><td>{escape(p.what)}</td><td>{escape(p.predicted)}</td><td>{escape(p.happened)}</td><td>{words[p.kept]}</td></tr>"
+        f"<tr><td>{escape(p.what)}</td><td>{escape(p.predicted)}</td>"
+        f"<td>{escape(p.happened)}</td><td>{words[p.kept]}</td></tr>"
         for p in report.predictions
     )
     head = "<tr><th></th><th>the plan said</th><th>what happened</th><th></th></tr>"

@@ -34,7 +34,7 @@ CORES_PER_RPS = 0.0002
 APP_CORES_PER_RPS = 0.00013
 """Of an application. Assumed."""
 MAIN_THREAD_CORES = 1.0
-"""Envoy takes configuration on its main thread: a push costs a proxy at most one core. Source: Envoy, threading model."""
+"""Envoy takes configuration on its main thread, so on one core at most. Source: Envoy, threading model."""
 EDS_SHARE = 0.35
 """What an endpoints-only push costs, as a share of a full one. Assumed."""
 
@@ -46,7 +46,7 @@ DEBOUNCE_MOST_S = 10.0
 CONTEXT_S = 0.4
 """The push context of 1,000 services, on one core. Assumed."""
 SEND_CORE_S = 0.006
-"""Building and sending a full configuration of 300 services to one proxy. Assumed; istio/istio#35263 gives the scale."""
+"""Building and sending a configuration of 300 services to one proxy. Assumed; istio/istio#35263 gives the scale."""
 SEND_LEAST_S = 0.01
 """A send that waits for nobody's CPU still waits for the network. Assumed."""
 ISTIOD_BASE_MIB = 400.0
@@ -58,7 +58,10 @@ NEWEST_MINORS = 2
 
 
 def default_throttle(cores: float) -> int:
-    """Concurrent pushes, and new streams a second. Source: Istio, PILOT_PUSH_THROTTLE, PILOT_MAX_REQUESTS_PER_SECOND."""
+    """Concurrent pushes, and new streams a second.
+
+    Source: Istio, PILOT_PUSH_THROTTLE and PILOT_MAX_REQUESTS_PER_SECOND.
+    """
     return int(min(15 + 5 * cores, 100))
 
 

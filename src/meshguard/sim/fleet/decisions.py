@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from meshguard.model.suggestions import hint
@@ -91,7 +92,7 @@ class Leave(Decision):
     def _by_hand(self, world: World) -> None:
         world.fleet.happen("decided", "operator", "switch injection off, namespace by namespace")
         for number, namespace in enumerate(sorted(world.inject)):
-            world.fleet.agenda.later(number * self.hands_s, lambda space=namespace: self._out(world, [space]))
+            world.fleet.agenda.later(number * self.hands_s, partial(self._out, world, [namespace]))
 
     @staticmethod
     def _out(world: World, namespaces: list[str]) -> None:

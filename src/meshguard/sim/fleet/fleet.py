@@ -57,7 +57,7 @@ class Fleet:
             space = namespace_name(number % spaces)
             self.services.append(Service(number, f"svc-{number:03d}", space, scenario.fleet.replicas))
         for service in self.services:
-            others = [n for n in range(service.number + 1, services)]
+            others = range(service.number + 1, services)
             service.callees = tuple(sorted(self.random.sample(others, min(3, len(others)))))
         for number in range(1, nodes + 1):
             phase = self.random.random() * c.HOUSEKEEPING_S

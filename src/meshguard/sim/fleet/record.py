@@ -1,4 +1,4 @@
-"""What a run of the fleet leaves: a sample each second, what happened, and a digest that is the same for the same seed."""
+"""What a run of the fleet leaves: a sample each second, what happened, and a digest, the same for the same seed."""
 
 from __future__ import annotations
 

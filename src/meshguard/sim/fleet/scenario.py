@@ -176,8 +176,8 @@ def _keys(place: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Scenario
     for part in place:
         field = next(f for name, f in model.model_fields.items() if part in (name, f.alias))
-        kinds = [k for k in getattr(field.annotation, "__args__", (field.annotation,)) if k is not type(None)]
-        model = kinds[0]
+        kinds = getattr(field.annotation, "__args__", (field.annotation,))
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
     return [f.alias or name for name, f in model.model_fields.items()]
 
 
@@ -198,7 +198,7 @@ def load(file_or_name: str) -> Scenario:
         except OSError as error:
             known = builtin_names()
             raise ScenarioError(
-                f"there is no scenario {file_or_name!r}{hint(file_or_name, known)}, and no such file ({error.strerror}); "
+                f"there is no scenario {file_or_name!r}{hint(file_or_name, known)} and no such file; "
                 f"ours: {', '.join(known)}"
             ) from error
     try:

@@ -1,4 +1,4 @@
-"""The fleet alone, without objects: pods that go are replaced, and operators' decisions are carried out. For what-if."""
+"""The fleet alone, without objects: pods that go are replaced, operators' decisions carried out. For what-if."""
 
 from __future__ import annotations
 

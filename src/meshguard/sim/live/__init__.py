@@ -1,1 +1,1 @@
-"""The fleet as objects of a simulated cluster: what kubectl shows, and what answers in the pods, is what the model says."""
+"""The fleet as objects of a simulated cluster: what kubectl shows and what answers in the pods is the model's."""

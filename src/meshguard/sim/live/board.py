@@ -23,13 +23,15 @@ def board(log: FleetLog, title: str) -> str:
     lines = [
         f"{told}  {title}",
         "",
-        f"load {last.load:4.1f}x   P99 {last.p99_s:6.2f} s   failing {failed / max(1, requests):6.1%}   lost ${last.lost:,.0f}",
+        f"load {last.load:4.1f}x   P99 {last.p99_s:6.2f} s   failing {failed / max(1, requests):6.1%}   "
+        f"lost ${last.lost:,.0f}",
         f"P99     {_curve([s.p99_s for s in log.samples], 10.0)}",
         f"failing {_curve([s.failed / max(1, s.requests) for s in log.samples], 1.0)}",
         "",
         f"pods {last.ready} ready, {last.meshed} in the mesh, {last.unmeshed} out of it   "
         f"evicted {last.evicted}   killed {last.killed}",
-        f"istiod {last.pushes} pushes, {last.sends} sends, {last.queued} wait   a sidecar has {last.sidecar_mib:.0f} MiB",
+        f"istiod {last.pushes} pushes, {last.sends} sends, {last.queued} wait   "
+        f"a sidecar has {last.sidecar_mib:.0f} MiB",
         "",
         *_nodes(log.nodes[-1], last.node_mib),
         "",

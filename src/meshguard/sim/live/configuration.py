@@ -91,8 +91,8 @@ class Configuration:
         members = []
         for subset in (endpoints or {}).get("subsets", ()):
             number = next((p["port"] for p in subset.get("ports", ()) if p.get("name") == port.get("name")), None)
-            for address in subset.get("addresses", ()) if number else ():
-                members.append(self._member(address, number))
+            if number is not None:
+                members += [self._member(address, number) for address in subset.get("addresses", ())]
         return {"cluster_name": name, "endpoints": [{"lb_endpoints": members}] if members else []}
 
     def _member(self, address: Doc, number: int) -> Doc:

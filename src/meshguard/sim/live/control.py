@@ -44,7 +44,10 @@ async def listen(folder: Path, clock: SimClock, fleet: Fleet) -> asyncio.Abstrac
 
 
 def ask(folder: Path, **wanted: Any) -> dict[str, Any]:
-    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`, and `until` (a second, then the speed `then`). Raises ControlError."""
+    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`, `until` (a second, then the speed `then`).
+
+    Raises ControlError.
+    """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_PATIENCE_S)
