@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ _COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47", "#444444", "#990000")
 _MARKS = {"fault": "fault", "glass": "break-glass", "back": "back in the mesh"}
 _WIDTH, _HEIGHT = 900, 380
 _MOST_POINTS = 420
+_COLUMNS = 2
+_MOST_LABELS = 8
 
 
 def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
@@ -48,13 +51,16 @@ def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
         stroke=True,
         logarithmic=picture.logarithmic,
         legend_at_bottom=True,
-        legend_at_bottom_columns=3,
+        legend_at_bottom_columns=_COLUMNS,
         show_x_guides=False,
         truncate_legend=-1,
         x_value_formatter=lambda at: clock(begins, at)[:5],
         value_formatter=lambda value: f"{value:,.3g}" if value < 10 else f"{value:,.0f}",
         y_title=picture.unit,
         margin=12,
+        margin_bottom=30 + 24 * -(-(len(picture.lines) + len(marks)) // _COLUMNS),
+        x_labels=_hours(picture, begins),
+        y_labels=_decades(lowest, highest) if picture.logarithmic else None,
         no_prefix=False,
         include_x_axis=not picture.logarithmic,
         print_values=False,
@@ -69,6 +75,21 @@ def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
         dash = {"fault": "2,2", "glass": "12,3", "back": "1,6"}[moment.mark]
         chart.add(word, [(moment.at, floor), (moment.at, highest)], stroke_style={"width": 2, "dasharray": dash})
     return _clean(chart.render(is_unicode=True), picture)
+
+
+def _hours(picture: Picture, begins: str) -> list[float]:
+    """Round times of day, not more than fit."""
+    last = max((x for line in picture.lines for x, _ in line.points), default=0.0)
+    first = min((x for line in picture.lines for x, _ in line.points), default=0.0)
+    step = next((s for s in (5, 10, 30, 60, 300, 600, 1800, 3600) if (last - first) / s <= _MOST_LABELS), 7200)
+    offset = sum(int(n) * w for n, w in zip(clock(begins, 0).split(":"), (3600, 60, 1), strict=False)) if begins else 0
+    start = -(-(first + offset) // step) * step - offset
+    return [start + step * number for number in range(_MOST_LABELS + 2) if start + step * number <= last]
+
+
+def _decades(lowest: float, highest: float) -> list[float]:
+    """Powers of ten around the values."""
+    return [10.0**power for power in range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -19,6 +19,8 @@ _SETTLE_S, _LOOK_S = 120.0, 0.5
 def build(cluster: SimulatedCluster, scenario: Scenario, services: list[Service]) -> None:
     """Create everything and let the clock pass until every pod is ready."""
     size = scenario.fleet
+    for entry in cluster.store.all("nodes"):
+        cluster.store.delete("nodes", entry.key)
     for number in range(1, size.nodes + 1):
         memory = {"cpu": f"{size.node_cores:g}", "memory": f"{size.node_memory_gib:g}Gi", "pods": "110"}
         cluster.put_node(f"node{number}", f"10.96.{number // 250}.{number % 250 + 1}", memory)
