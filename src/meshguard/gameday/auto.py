@@ -8,11 +8,13 @@ from meshguard.gameday import words
 from meshguard.gameday.deeds import Deed, Deeds
 from meshguard.gameday.stage import Stage
 
-WORK_SPEED, QUICK = 10.0, 120.0
-"""Simulated seconds per second: while commands run, and while nothing does."""
+WORK_SPEED = 5.0
+"""Simulated seconds per second while commands run; what they wait for is skipped, as is the time between them."""
 _QUIET_MINUTES = 15.0
 """Before this minute nobody looks."""
 _LAST_MINUTE = 45.0
+_BETWEEN_LOOKS_S = 60.0
+"""How long the on-call does something else before asking again."""
 _CALM_S = 180.0
 _DOWN_S = 840.0
 """From the end of the peak until the way back: the load is at 1x after ten minutes."""
@@ -29,7 +31,7 @@ def play(stage: Stage, deeds: Deeds) -> None:
     _title("Steady state")
     _must(deeds.run(words.with_context(words.STEADY, context)), "the fleet is not in its steady state at the beginning")
     _title("The load rises; the first to notice is an on-call who asks meshguard what is wrong")
-    stage.forward(_QUIET_MINUTES * 60, QUICK, WORK_SPEED)
+    stage.forward(_QUIET_MINUTES * 60)
     _detect(stage, deeds)
     _title("The plan: who leaves, in which order, and what is lost")
     plan = deeds.run(("meshguard", "plan", "exit", *words.SCOPE, "--context", context), show=False)
@@ -42,10 +44,10 @@ def play(stage: Stage, deeds: Deeds) -> None:
     run = run_of(out)
     _title("Verification: on pods, proxies and traffic")
     _must(deeds.run(("meshguard", "verify", run, "--context", context)), "the exit does not hold")
-    stage.forward(stage.seconds() + _CALM_S, QUICK, WORK_SPEED)
+    stage.forward(stage.seconds() + _CALM_S)
     _title("The peak is over; the way back")
     stage.end_peak()
-    stage.forward(stage.seconds() + _DOWN_S, QUICK, WORK_SPEED)
+    stage.forward(stage.seconds() + _DOWN_S)
     back = deeds.run(words.restore_command(context, run), show=False)
     print(_progress(back.output))
     _must(back, "the restore did not come to its end")
@@ -63,6 +65,7 @@ def _detect(stage: Stage, deeds: Deeds) -> None:
             print(f"$ {deed.line}\n" + "\n".join(f"  {line}" for line in deed.output.splitlines()), flush=True)
             return
         deeds.done.remove(deed)
+        stage.forward(stage.seconds() + _BETWEEN_LOOKS_S)
     raise Failed(f"nobody noticed anything until minute {_LAST_MINUTE:.0f}")
 
 

@@ -185,7 +185,7 @@ def _notes(scenario: Scenario) -> list[str]:
     return [
         f"The cluster is simulated, at 1 to {scenario.cut}: {size.services} services, {size.pods} pods, "
         f"{size.nodes} nodes. Its control plane works as hard as that of the whole fleet.",
-        "A game day that plays itself asks for advice all the time; a person is slower. Play it by hand as well.",
+        "A game day that plays itself asks for advice every minute; a person is slower. Play it by hand as well.",
         "The model's constants come from published figures and from source code, and some are assumed; none has been "
         "compared with the testbed yet. Four parameters were fitted to the historic timeline.",
         "Money is orders that fail and people who do not wait; its parameters stand in the scenario.",

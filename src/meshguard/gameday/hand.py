@@ -19,7 +19,6 @@ _HELP = """  meshguard ..., kubectl ...   the real commands, on the simulated cl
   speed N    simulated seconds per second
   peak over  the rush is over: the load falls
   end        debrief and report"""
-_QUICK = 120.0
 
 
 def over(stage: Stage, deeds: Deeds) -> None:
@@ -51,8 +50,7 @@ def _obey(stage: Stage, deeds: Deeds, line: str) -> None:
         case ["board"]:
             print(board(stage.log, stage.scenario.title))
         case ["skip", minutes] if _number(minutes):
-            speed = stage.state.speed
-            stage.forward(stage.seconds() + float(minutes) * 60, _QUICK, speed)
+            stage.forward(stage.seconds() + float(minutes) * 60)
         case ["speed", speed] if _number(speed):
             stage.pace(float(speed))
         case ["peak", "over"]:

@@ -38,9 +38,9 @@ class Stage:
         """Change the speed. Raises ControlError."""
         control.ask(self.folder, speed=speed)
 
-    def forward(self, until: float, speed: float, then: float) -> None:
-        """Let time pass quickly until a second, and go on at the speed `then`. Raises ControlError."""
-        control.ask(self.folder, speed=speed, until=until, then=then)
+    def forward(self, until: float) -> None:
+        """Move time on to a second, as quickly as the model goes. Raises ControlError."""
+        control.ask(self.folder, until=until)
 
     def mark(self, words: str) -> float:
         """Write an operator's deed into the log; return when it was. Raises ControlError."""

@@ -33,8 +33,7 @@ async def listen(folder: Path, clock: SimClock, fleet: Fleet) -> asyncio.Abstrac
         if "peakEnds" in asked:
             fleet.end_peak()
         if "until" in asked:
-            await clock.sleep(max(0.0, float(asked["until"]) - fleet.now))
-            clock.set(speed=float(asked["then"]))
+            await clock.skip(max(0.0, float(asked["until"]) - fleet.now))
         told = {"seconds": fleet.now, "speed": clock.speed, "paused": clock.paused, "wall": clock.wall()}
         writer.write(json.dumps(told).encode() + b"\n")
         await writer.drain()
@@ -44,7 +43,7 @@ async def listen(folder: Path, clock: SimClock, fleet: Fleet) -> asyncio.Abstrac
 
 
 def ask(folder: Path, **wanted: Any) -> dict[str, Any]:
-    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`, `until` (a second, then the speed `then`).
+    """Ask the simulator; `speed`, `paused`, `mark`, `peakEnds`, `until` (move on to that second).
 
     Raises ControlError.
     """

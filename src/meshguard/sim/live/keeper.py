@@ -47,6 +47,8 @@ class Keeper:
         self._marks: dict[str, bool] = {}
         self._configurations: dict[int, Configuration] = {}
         self._began = 0.0
+        self._resting = True
+        """The next second is in the clock's list."""
         self.tasks: list[asyncio.Task[asyncio.AbstractServer]] = []
         self.on_second: Callable[[Sample], None] = lambda sample: None
 
@@ -65,6 +67,7 @@ class Keeper:
         self.cluster.store.listeners.append(self._heard)
         self.cluster.ports.register(self)
         self._began = self.cluster.clock.now()
+        self.cluster.clock.busy.append(lambda: not self._resting)
         self.cluster.clock.call_later(1.0, self._tick)
 
     def _take(self, generation: int) -> None:
@@ -84,8 +87,12 @@ class Keeper:
         self._counters.second(sample.load)
         self._convergence.add(self.fleet.recorder.converged)
         self.on_second(sample)
-        due = self._began + self.fleet.now + 1.0
-        asyncio.get_running_loop().call_soon(lambda: self.cluster.clock.call_at(due, self._tick))
+        self._resting = False
+        asyncio.get_running_loop().call_soon(self._rest)
+
+    def _rest(self) -> None:
+        self._resting = True
+        self.cluster.clock.call_at(self._began + self.fleet.now + 1.0, self._tick)
 
     # From the objects
 

@@ -9,7 +9,7 @@ from meshguard.sim.fleet.parts import Service
 from meshguard.sim.fleet.scenario import Scenario
 
 PORT = 8080
-ROOT, OWN = "istio-system", "meshguard-system"
+ROOT = "istio-system"
 APP = "app"
 _IMAGE = "shop/service:1"
 _PACE = Pace(start_s=5.0, stop_s=3.0)
@@ -25,7 +25,6 @@ def build(cluster: SimulatedCluster, scenario: Scenario, services: list[Service]
         memory = {"cpu": f"{size.node_cores:g}", "memory": f"{size.node_memory_gib:g}Gi", "pods": "110"}
         cluster.put_node(f"node{number}", f"10.96.{number // 250}.{number % 250 + 1}", memory)
     _pass(cluster, 10.0)  # istiod answers before the first pod is made
-    cluster.create("v1", "Namespace", "", {"metadata": {"name": OWN}})  # who installs meshguard makes it
     for namespace in sorted({service.namespace for service in services}):
         labels = {"istio-injection": "enabled"}
         cluster.create("v1", "Namespace", "", {"metadata": {"name": namespace, "labels": labels}})
