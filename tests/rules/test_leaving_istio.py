@@ -9,7 +9,7 @@ import pytest
 from meshguard.mesh.istio_sidecar.rules import IstioSidecar
 from meshguard.mesh.protocol import Consents, LeaveRequest, Settings
 from meshguard.model.objects import Ref
-from meshguard.model.plan import Action, Plan
+from meshguard.model.plan import Action, Check, Plan
 from meshguard.model.snapshot import OpenRun, Snapshot
 from meshguard.plan.apply import apply_plan, open_run_of
 from meshguard.plan.build import NotInMesh, ProtectedScope, UnknownScope, plan_exit, plan_restore
@@ -155,6 +155,41 @@ def test_scopes_that_are_refused() -> None:
         exit_plan(snapshot, "lonely")
     with pytest.raises(UnknownScope, match="empty"):
         exit_plan(snapshot)
+
+
+def test_a_namespace_that_asks_for_sidecars_and_has_none_loses_its_label_only() -> None:
+    """Pods that were created while the injector was away: the next ones would come with a sidecar."""
+    world = shop().namespace("late", **{"istio-injection": "enabled"}).deployment("late", "web", meshed=False)
+    before = world.snapshot()
+    plan = exit_plan(before, "late")
+    assert plan.blockers == ()
+    (step,) = plan.steps
+    assert step.changes[0].describe() == "metadata.labels[istio-injection]: 'enabled' -> 'disabled'"
+    (awaited,) = [a for w in plan.phase("un-enrol").waves for a in w.awaits]
+    assert (awaited.check, awaited.subject) == (Check.INJECTION, ("Deployment late/web",))
+    assert any("only the label is changed" in note for note in plan.notes)
+    after = apply_plan(plan, before, "R1")
+    run = open_run_of(plan, after, "R1")
+    back = plan_restore(with_runs(after, (run,)), MESH, run, Settings())
+    restored = apply_plan(back, after, "R2").namespaces["late"]
+    assert restored.labels == before.namespaces["late"].labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "changed"),
+    [
+        ({"istio.io/rev": "default"}, True),
+        ({"istio-injection": "disabled", "istio.io/rev": "default"}, False),
+        ({}, False),
+    ],
+)
+def test_beside_a_namespace_that_leaves_an_idle_one_loses_its_label_where_it_asks_for_sidecars(
+    labels: dict[str, str], changed: bool
+) -> None:
+    world = shop().namespace("late", **labels).deployment("late", "web", meshed=False)
+    plan = exit_plan(world.snapshot(), "shop-web", "late")
+    assert ("Namespace late" in targets(plan, "un-enrol")) is changed
+    assert targets(plan, "restart") == ["Deployment shop-web/storefront"]
 
 
 def _apply_exit(snapshot: Snapshot, run: str, *namespaces: str) -> Snapshot:

@@ -253,3 +253,14 @@ def test_a_declared_outage_names_whom_it_cuts_off() -> None:
     assert any("Deployment shop-pay/payments" in note and "fail until an istiod is back" in note for note in plan.notes)
     assert any(note.startswith("Calls to the scope from proxies that stay") for note in plan.notes)
     assert [s.target.kind for s in plan.phase("relax").steps] == ["PeerAuthentication"] * 4, "nobody refuses edits"
+
+
+def test_a_record_that_cannot_be_read_blocks_with_the_way_to_set_it_aside() -> None:
+    blind = {"ConfigMap meshguard-system/run-20260101-030000-ab12": "the record is incomplete: 'state' is missing"}
+    plan = exit_of(replace(shop().snapshot(), blind=blind))
+    ((name, detail),) = found(plan, "MG705")
+    assert name == "ConfigMap meshguard-system/run-20260101-030000-ab12"
+    assert "'state' is missing" in detail
+    assert "label configmap run-20260101-030000-ab12 meshguard.dev/record=unreadable --overwrite" in detail
+    assert blocks(plan, "MG705")
+    assert not blocks(plan, "MG702")

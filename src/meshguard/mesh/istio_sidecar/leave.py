@@ -193,7 +193,7 @@ def _let_go(later: _Later, settings: Settings) -> tuple[Await, ...]:
 
 def _un_enrol(scope: Scope, settings: Settings) -> tuple[Wave, ...]:
     steps: list[Step] = []
-    for name in scope.switched:
+    for name in sorted({*scope.switched, *scope.idle}):
         namespace = scope.snapshot.namespaces[name]
         changes = [change_at(namespace.doc, ("metadata", "labels", names.NS_INJECTION), "disabled")]
         mark = ("metadata", "annotations", RUN_MARK)
@@ -209,7 +209,10 @@ def _un_enrol(scope: Scope, settings: Settings) -> tuple[Wave, ...]:
                 tuple(c for c in changes if c.before != c.after),
             )
         )
-    members = [w for w in scope.leaving if w.ref.namespace in scope.switched]
+    members = [
+        *(w for w in scope.leaving if w.ref.namespace in scope.switched),
+        *(w for w in scope.candidates if w.ref.namespace in scope.idle),
+    ]
     return (Wave(tuple(steps), restart.injection_awaits(members, settings, Outcome(meshed=False))),)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "ProxyKind",
     "declared",
     "due",
+    "enrolled",
     "injector_webhooks",
     "injectors",
     "is_gateway_pod",
@@ -195,6 +196,15 @@ def needs_injection(workload: Workload) -> bool:
 def _uses_other_template(annotations: Mapping[str, str]) -> bool:
     templates = annotations.get(names.TEMPLATES_ANNOTATION, "")
     return any(t.strip() not in ("", names.SIDECAR_TEMPLATE) for t in templates.split(","))
+
+
+def enrolled(namespace: Namespace) -> bool:
+    """Tell whether the namespace's labels ask for sidecars; `istio-injection` beats the revision.
+
+    Source: Istio, mutatingwebhook.yaml, rules `namespace` and `rev.namespace`.
+    """
+    injection = namespace.labels.get(names.NS_INJECTION)
+    return injection == "enabled" or (injection is None and names.REVISION in namespace.labels)
 
 
 def declared(namespace: Namespace, workload: Workload) -> str:

@@ -35,8 +35,12 @@ def of_exit(
     alive: bool,
 ) -> tuple[str, ...]:
     """Return the sentences, most important first."""
+    idle = (
+        f"No pod of {', '.join(scope.idle)} carries a sidecar, although the label asks for one: only the label is "
+        "changed, so that no next pod gets one.",
+    )
     if not scope.leaving:
-        return ("Nothing in the scope is in the mesh.",)
+        return idle if scope.idle else ("Nothing in the scope is in the mesh.",)
     opened = sorted({s.target.namespace for s in relaxing if s.target.kind == "PeerAuthentication"})
     out = [] if alive else list(_outage(scope, restarts))
     out += [
@@ -54,7 +58,7 @@ def of_exit(
         "per-request balancing of gRPC, mesh telemetry.",
         f"Long-lived connections to edited servers close within the drain time ({scope.mesh.drain_s:.0f} s).",
     ]
-    return tuple(out)
+    return (*out, *(idle if scope.idle else ()))
 
 
 def _watch(scope: Scope) -> float:

@@ -96,6 +96,16 @@ class Scope:
         """The namespaces that leave by their own label."""
         return tuple(sorted({w.ref.namespace for w in self.leaving} - self.partial))
 
+    @cached_property
+    def idle(self) -> tuple[str, ...]:
+        """Namespaces whose label asks for sidecars although no pod of theirs carries one: the next ones would."""
+        busy = {ref.namespace for ref in self.meshed_workloads}
+        return tuple(
+            name
+            for name in sorted(self.namespaces - self.partial - busy)
+            if membership.enrolled(self.snapshot.namespaces[name])
+        )
+
     @property
     def edits_mesh_policy(self) -> bool:
         """True when everything leaves and the policy for all may be edited, in one push instead of many."""

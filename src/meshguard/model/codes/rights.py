@@ -42,4 +42,14 @@ RIGHTS_CODES = (
         consent="--local-journal-only",
         example='configmaps cannot be written: namespaces "meshguard-system" not found',
     ),
+    Code(
+        "MG705",
+        "the record of a run cannot be read",
+        Severity.BLOCKS,
+        "What that run keeps out, and which policies it has relaxed, is not known: they look like the cluster's own.",
+        "Use the meshguard that wrote it. Where it is damaged, `meshguard runs show RUN` on the machine that executed "
+        "it tells what to bring back by hand; then set the record aside by the command in the finding.",
+        "meshguard, the mirror of a run",
+        example="ConfigMap meshguard-system/run-20261123-170821-6db5: the record is incomplete: 'state' is missing",
+    ),
 )

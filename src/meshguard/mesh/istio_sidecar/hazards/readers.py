@@ -37,7 +37,7 @@ class Reader:
 def discovery(scope: Scope, _: Consents) -> Iterator[Finding]:
     """A namespace that discoverySelectors no longer select is dropped by istiod, services and endpoints included."""
     selectors = scope.mesh.discovery_selectors
-    for name in scope.switched if selectors else ():
+    for name in (*scope.switched, *scope.idle) if selectors else ():
         before, after = _labels(scope, name)
         if any(matches(s, before) for s in selectors) and not any(matches(s, after) for s in selectors):
             yield Finding(
@@ -49,8 +49,9 @@ def discovery(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 def others(scope: Scope, _: Consents) -> Iterator[Finding]:
     """NetworkPolicies, Gateways and admission webhooks that would treat the namespace differently."""
-    readers = [reader for find in READERS for reader in find(scope.snapshot)] if scope.switched else []
-    for name in scope.switched:
+    changing = (*scope.switched, *scope.idle)
+    readers = [reader for find in READERS for reader in find(scope.snapshot)] if changing else []
+    for name in changing:
         before, after = _labels(scope, name)
         for reader in readers:
             if reader.changes_its_mind(before, after):

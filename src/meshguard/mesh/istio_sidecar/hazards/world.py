@@ -11,6 +11,7 @@ from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
 from meshguard.model.findings import Finding
 from meshguard.model.objects import Ref, Resource
+from meshguard.model.rights import OWN_NAMESPACE
 
 #: Kinds without which a plan could be wrong, not only less well informed.
 DECISIVE_KINDS = frozenset(
@@ -35,6 +36,10 @@ DECISIVE_KINDS = frozenset(
         "ConfigMap",
     }
 )
+
+
+#: How a record that is there and cannot be read is named among what could not be read.
+_RECORD = f"ConfigMap {OWN_NAMESPACE}/"
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,11 @@ def blind(scope: Scope, _: Consents) -> Iterator[Finding]:
     parts: dict[tuple[str, bool], dict[str, str]] = {}
     for what, why in sorted(scope.snapshot.blind.items()):
         kind, _sep, space = what.partition(" in ")
-        if space:
+        if what.startswith(_RECORD):
+            name = what.removeprefix(_RECORD)
+            aside = f"kubectl -n {OWN_NAMESPACE} label configmap {name} meshguard.dev/record=unreadable --overwrite"
+            yield Finding(CODES["MG705"], Ref("ConfigMap", OWN_NAMESPACE, name), f"{why}; to set it aside: {aside}")
+        elif space:
             parts.setdefault((space, _decides(kind, space)), {})[kind] = why
         else:
             code = CODES["MG702"] if _decides(what.split()[0]) else CODES["MG703"]
