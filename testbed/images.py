@@ -86,6 +86,15 @@ def catalogue() -> list[Image]:
 _SHELL = {"sh": "/usr/bin/dash", "sleep": "/usr/bin/sleep"}
 
 
+def built(image: Image) -> Path:
+    """Return the archive of an image that is no part of the testbed, built if the cache lacks it."""
+    archive = image.archive()
+    if not archive.is_file():
+        _build(image, archive)
+        _drop_older(archive)
+    return archive
+
+
 def ensure(progress: Progress) -> list[Path]:
     """Build the archives that the cache lacks, and drop the ones that they replace.
 

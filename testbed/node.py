@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from testbed.waiting import wait_until
 
 NAME = "node1"
 _SOCKET = "/run/containerd/containerd.sock"
+_LOAD = ("ctr", "-a", _SOCKET, "-n", "k8s.io", "images", "import")
 
 
 def start_containerd(paths: RunPaths, processes: Processes, archives: list[Path]) -> None:
@@ -36,13 +38,18 @@ def start_containerd(paths: RunPaths, processes: Processes, archives: list[Path]
         _run_containerd(paths, processes)
         return
     _run_containerd(paths, processes)
-    load = ["ctr", "-a", _SOCKET, "-n", "k8s.io", "images", "import"]
     with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(lambda archive: run_inside(paths, [*load, archive]), archives):
+        for _ in pool.map(lambda archive: run_inside(paths, [*_LOAD, archive]), archives):
             pass
     processes.stop("containerd")  # its databases are whole on the disk only when it has ended
     image_store.keep(_store(paths), stored)
     _run_containerd(paths, processes)
+
+
+def load_images(paths: RunPaths, archives: Sequence[Path]) -> None:
+    """Load images into a running containerd; they stay until the next `up` from nothing. Raises TestbedError."""
+    for archive in archives:
+        run_inside(paths, [*_LOAD, archive])
 
 
 def _run_containerd(paths: RunPaths, processes: Processes) -> None:
