@@ -50,6 +50,7 @@ def advised(says: Says) -> tuple[Advice, ...]:
     ("figures", "runbook"),
     [
         ({"pods__oom": 1}, "sidecar-oom"),
+        ({"pods__evicted": 2}, "nodes-out-of-memory"),
         ({"control_plane__rejecting": 2}, "version-skew"),
         ({"control_plane__ready": 0}, "istiod-down"),
         ({"edges__success": 0.1}, "textbook-break-glass"),

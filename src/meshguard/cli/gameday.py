@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.option("--scenario", default="black-friday", show_default=True, help="One of ours, or a file.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed, the same day.")
+@click.option("--seed", default=2, show_default=True, type=click.IntRange(0), help="The same seed, the same day.")
 @click.option("--auto", is_flag=True, help="It plays itself, to the report.")
 @click.option(
     "--speed", default=10.0, show_default=True, type=click.FloatRange(0.1, 200), help="Simulated seconds per second."

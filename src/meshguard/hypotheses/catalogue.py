@@ -220,6 +220,13 @@ _TABLE = (
         (_SPACES, _ago(600.0)),
     ),
     Signal(
+        "pods.evicted",
+        Unit.EVENTS,
+        "pods with a proxy that were evicted within the time because their node had no memory left",
+        "kubernetes, status.reason and status.message of failed pods",
+        (_SPACES, _ago(600.0)),
+    ),
+    Signal(
         "workloads.ready",
         Unit.RATIO,
         "ready pods as a share of those that are wanted, for each workload with meshed pods or in `namespaces`",

@@ -71,6 +71,24 @@ async def oom(world: World, args: Mapping[str, Any]) -> Measurement:
     return await _ends(world, args, wanted=lambda end: end.get("reason") == "OOMKilled")
 
 
+async def evicted(world: World, args: Mapping[str, Any]) -> Measurement:
+    """Pods with a proxy that a kubelet ended because its node had no memory; they stay as failed ones until collected.
+
+    Source: Kubernetes, pkg/kubelet/eviction; the reason `Evicted` and the words of the message.
+    """
+    now, named = datetime.fromisoformat(world.clock.wall()), frozenset(args["namespaces"])
+    samples = []
+    for pod in await world.objects("Pod"):
+        if not isinstance(pod, Pod) or pod.ref.namespace not in (named or {pod.ref.namespace}):
+            continue
+        message = str(dig(pod.doc, "status", "message", default=""))
+        if dig(pod.doc, "status", "reason") == "Evicted" and "memory" in message and world.has_proxy(pod):
+            ages = [_age(end, now) for _, end in container_ends(pod)]
+            if min(ages, default=0.0) <= args["within"]:
+                samples.append(Sample(name_of(pod.ref), 1, f"from {pod.node}"))
+    return Measurement(tuple(sorted(samples, key=lambda s: s.subject)) or (Sample("all pods", 0),), SOURCE)
+
+
 async def restarts_outside(world: World, args: Mapping[str, Any]) -> Measurement:
     """Containers that ended, of pods that have no proxy and belong to nobody's system."""
     named = frozenset(args["namespaces"])
@@ -177,6 +195,7 @@ READERS = {
     "pods.restarts-outside": restarts_outside,
     "policies.strict": strict,
     "pods.oom": oom,
+    "pods.evicted": evicted,
     "pods.held": held,
     "workloads.ready": workloads_ready,
 }

@@ -39,6 +39,7 @@ class Fleet:
             services=everything,
             stands_for=size.stands_for,
         )
+        self._stands_for = size.stands_for
         self.istiod.make_context, self.istiod.deliver = self._context, self._delivered
         strict = scenario.mtls == "STRICT"
         self.policies = Policies({service.namespace: strict for service in self.services})
@@ -151,7 +152,8 @@ class Fleet:
             return
         pod.seen = generation
         cost = self.scenario.calibrated.push_core_s
-        pod.push_core_s = min(10.0, pod.push_core_s + cost * (1.0 if full else c.EDS_SHARE))
+        # A change of an endpoint in a cut stands for as many as there are in the whole, each pushed to everybody.
+        pod.push_core_s = min(10.0, pod.push_core_s + cost * (1.0 if full else c.EDS_SHARE * self._stands_for))
 
     def end_peak(self) -> None:
         """People go home: the load falls from now on."""
