@@ -97,17 +97,25 @@ def wait_for_injection(paths: RunPaths, deadline_seconds: float = 90) -> None:
 
 
 def _wait_for_injection_by(paths: RunPaths, revision: str, deadline_seconds: float) -> None:
-    probe = _injection_probe(revision)
-    create = ("create", "--dry-run=server", "-o", "jsonpath={..name}", "-f", "-")
     answers: list[str] = []
 
     def injected() -> bool:
-        answers.append(commands.kubectl(paths, *create, text=probe, check=False))
+        answers.append(_containers_of_probe(paths, revision))
         return "istio-proxy" in answers[-1]
 
     wait_until(
         injected, deadline_seconds, f"revision {revision} to inject pods", 0.5, lambda: f"the pod has {answers[-1]}"
     )
+
+
+def injects(paths: RunPaths, revision: str) -> bool:
+    """Tell whether the next pod of a revision comes out with a sidecar, seen on a create by dry run."""
+    return "istio-proxy" in _containers_of_probe(paths, revision)
+
+
+def _containers_of_probe(paths: RunPaths, revision: str) -> str:
+    create = ("create", "--dry-run=server", "-o", "jsonpath={..name}", "-f", "-")
+    return commands.kubectl(paths, *create, text=_injection_probe(revision), check=False)
 
 
 def set_mesh_retries(enabled: bool, paths: RunPaths | None = None, deadline_seconds: float = 180) -> None:
@@ -186,6 +194,11 @@ def _injection_probe(revision: str) -> str:
             "spec": {"containers": [{"name": "probe", "image": "local/pause:dev"}]},
         }
     )
+
+
+def render_default() -> list[dict[str, Any]]:
+    """Return the manifests of the default revision out of Istio's own charts."""
+    return _render(None)
 
 
 def _render(revision: str | None) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ from meshguard.plan.gate import Gate
 from meshguard.plan.rights import needed_for
 from meshguard.plan.scopes import resolve
 from meshguard.plan.sight import require_objects, require_records, require_scope
-from meshguard.ports import Clock, Cluster, Measurements, Signals
+from meshguard.ports import Clock, Cluster, DataPlane, Measurements
 from meshguard.verify.istio_judge import IstioJudge
 from meshguard.verify.observed import observed_calls
 from meshguard.verify.seen import as_seen, with_told_versions
@@ -105,7 +105,7 @@ class Session:
 
     target: Target
     cluster: Cluster
-    signals: Signals
+    signals: DataPlane
     clock: Clock
     measurements: Measurements
     tunnels: Tunnels

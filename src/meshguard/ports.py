@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from meshguard.model.change import Change
 from meshguard.model.measurement import Measurement
 from meshguard.model.objects import Pod, Ref, Resource
-from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
+from meshguard.model.proxy import Connected, ProxyFacts, ProxyUnreachable
 from meshguard.model.snapshot import ClusterIdentity, Snapshot
 
 
@@ -18,6 +18,10 @@ class ClusterError(Exception):
 
 class Unreachable(ClusterError):
     """The API server did not answer within the deadline."""
+
+
+class NobodyThere(Unreachable):
+    """The API server answered at once that there is nobody to pass a question on to, as on a node without kubelet."""
 
 
 class Forbidden(ClusterError):
@@ -113,6 +117,14 @@ class Signals(Protocol):
 
         Bounded concurrency and one deadline per proxy; `hosts` narrows clusters and endpoints to these services.
         """
+        ...
+
+
+class DataPlane(Signals, Protocol):
+    """What the data plane says of itself, and what control planes say of it."""
+
+    async def connected(self, istiods: Sequence[Pod]) -> Connected:
+        """Ask each of these pods which proxies are connected to it. Raises nothing: silence is an answer."""
         ...
 
 

@@ -51,6 +51,7 @@ EVENTS: tuple[ev.Event, ...] = (
     ev.Conflicted("relax-001", REF, "somebody else", ("spec", "paused"), None, ABSENT),
     ev.Awaiting("relax/0/0", "it is so", Truth.UNKNOWN, 1, 3, ("pod a", "pod b"), "envoy", 60.0),
     ev.Seen("relax/0/0", 1.5),
+    ev.Unverified("relax/0/0", 1.5, 1, 3, 2),
     ev.PhaseFinished("relax", "done"),
     ev.Failed("relax", "verification-failed", "not seen", "", ("pod a",)),
     ev.Stopped("relax", "stopped", "as asked", ("not seen yet: it is so",)),

@@ -13,7 +13,7 @@ import pytest
 
 from meshguard.model.objects import Pod, Ref
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable, UpstreamTls
-from meshguard.ports import Forbidden
+from meshguard.ports import Forbidden, NobodyThere, Unreachable
 from meshguard.signals.admin import clusters_path, counters_path, endpoints_path, inbound_path
 from meshguard.signals.istiod import control_plane, versions
 from meshguard.signals.portforward import Frames
@@ -185,7 +185,7 @@ class Refused(Tunnels):
 
 def test_a_pod_without_a_proxy_is_unreachable() -> None:
     answer = read(Refused({}), [pod("plain")], ["inbound"])[pod("plain").ref]
-    assert answer == ProxyUnreachable(pod("plain").ref, "nothing listens on port 15000 of the pod")
+    assert answer == ProxyUnreachable(pod("plain").ref, "nothing listens on port 15000 of the pod", nobody_there=True)
 
 
 def test_envoy_is_asked_for_little() -> None:
@@ -232,3 +232,35 @@ def test_istiod_tells_what_a_proxy_refuses_or_has_not_taken_yet() -> None:
     assert proxy.pod == Ref("Pod", "shop", "web-1")
     assert proxy.unacknowledged == ("Listener",)
     assert proxy.rejected == {"Listener": "Didn't find a registered implementation"}
+
+
+def on_node(name: str, node: str) -> Pod:
+    return Pod(pod(name).ref, {**pod(name).doc, "spec": {"nodeName": node}})
+
+
+def test_a_node_that_takes_no_port_forwards_is_not_asked_for_each_of_its_pods() -> None:
+    pods = [on_node(f"web-{n}", "deserted") for n in range(50)] + [on_node("pay", "node1")]
+    tunnels = CountedTunnels({p.ref.name: NobodyThere("HTTP 500") for p in pods} | {"pay": envoy})
+    answers = read(tunnels, pods, ["inbound"], concurrency=4)
+    gone = [a for a in answers.values() if isinstance(a, ProxyUnreachable)]
+    assert len(gone) == 50
+    assert all(answer.nobody_there for answer in gone)
+    assert isinstance(answers[on_node("pay", "node1").ref], ProxyFacts)
+    assert tunnels.asked <= 4 + 1
+
+
+def test_silence_and_a_lack_of_rights_are_not_the_absence_of_a_proxy() -> None:
+    tunnels = Tunnels({"web": Forbidden("no"), "pay": Unreachable("HTTP 503")})
+    for answer in read(tunnels, [on_node("web", "a"), on_node("pay", "b")], ["inbound"]).values():
+        assert isinstance(answer, ProxyUnreachable)
+        assert not answer.nobody_there
+
+
+class CountedTunnels(Tunnels):
+    asked = 0
+
+    @asynccontextmanager
+    async def _tunnel(self, path: str) -> AsyncIterator[Frames]:
+        self.asked += 1
+        async with super()._tunnel(path) as frames:
+            yield frames

@@ -11,6 +11,7 @@ from meshguard.cli.options import Where
 
 if TYPE_CHECKING:
     from meshguard.journal.entries import Entry
+    from meshguard.journal.state import AwaitMark
 
 
 @click.group(invoke_without_command=True)
@@ -72,15 +73,18 @@ def show(run: str, where: Where, output: str) -> None:
         print(f"ended {s.outcome}: {s.sentence}")
     lines = [
         *((m.intended_at, m.phase, m.state.value, m.step.sentence if m.step else "", m.note) for m in told.steps),
-        *(
-            (a.since, a.phase, f"seen after {a.after_s:.1f} s" if a.seen_at else "not seen", a.latest.sentence, "")
-            for a in told.awaits
-        ),
+        *((a.since, a.phase, _how_seen(a), a.latest.sentence, "") for a in told.awaits),
     ]
     print(render.table(("AT", "PHASE", "STATE", "WHAT", "NOTE"), sorted(lines)))
 
 
 runs.add_command(watch.follow)
+
+
+def _how_seen(mark: AwaitMark) -> str:
+    if mark.unverified:
+        return f"{mark.unverified.unreachable} of {mark.unverified.total} unreachable"
+    return f"seen after {mark.after_s:.1f} s" if mark.seen_at else "not seen"
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import aiohttp
 
 from meshguard.cluster.answers import refusal
 from meshguard.cluster.requests import Query, Requests
-from meshguard.ports import ClusterError, Forbidden, Unreachable
+from meshguard.ports import ClusterError, Forbidden, NobodyThere, Unreachable
 
 _LONGEST_FRAME = 4 * 1024 * 1024
 _FAREWELL_S = 0.2
@@ -43,7 +43,10 @@ class Tunnel:
 
 @asynccontextmanager
 async def open_tunnel(requests: Requests, path: str, query: Query, protocols: Sequence[str]) -> AsyncIterator[Tunnel]:
-    """Open a WebSocket at `path`. The caller sets the deadline. Raises Unreachable, Forbidden, Gone or Rejected."""
+    """Open a WebSocket at `path`. The caller sets the deadline.
+
+    Raises Unreachable (NobodyThere where a kubelet could not be dialled), Forbidden, Gone or Rejected.
+    """
     seen = requests.renewals
     try:
         socket = await _connect(requests, path, query, protocols)
@@ -90,6 +93,8 @@ def _refused(error: aiohttp.WSServerHandshakeError, path: str) -> ClusterError:
     sentence = f"no tunnel to {path}: HTTP {error.status}"
     if error.status == 403:
         return Forbidden(f"{sentence}; port-forwards need the rights to get and to create pods/portforward")
+    if error.status == 500:  # "error dialing backend", "no preferred addresses found": a silent kubelet gives no answer
+        return NobodyThere(sentence)
     if error.status >= 500 or error.status == 429:
         return Unreachable(sentence)
     return refusal(error.status, sentence)

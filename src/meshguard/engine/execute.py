@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from meshguard.engine import endings
 from meshguard.engine.brakes import Brakes
 from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Cause, Outcome, Result, refused
@@ -24,14 +25,11 @@ from meshguard.journal.mirror import Records
 from meshguard.journal.records import RecordStatus, RunRecord, record_of
 from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, Tally
-from meshguard.model.codes import CODES
-from meshguard.model.findings import Finding
 from meshguard.model.plan import Await, Check, Phase, Plan, Step, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Clock, Cluster, ClusterError
 
 _T = TypeVar("_T")
-_CHANGED_SINCE = CODES["MG207"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Executor:
             outcome = await self._mirrored(plan, await self._attempt(plan, phase))
         except LeaseLost as lost:
             return await self._taken_over(name, phase.title, lost)
-        await self._scribe.record(_ending(name, outcome))
+        await self._scribe.record(endings.event_of(name, outcome))
         if not outcome.goes_on and outcome.cause is not Cause.UNREACHABLE:
             await self._last_words(plan, RecordStatus.OPEN)
         return outcome
@@ -117,7 +115,7 @@ class Executor:
         """Write down that somebody else goes on from here; the record in the cluster is theirs now."""
         sentence = f"{doing}: nothing further was begun, because {lost}"
         outcome = Outcome(Result.STOPPED, sentence, cause=Cause.TAKEN_OVER)
-        await self._scribe.record(ev.LeaseLost(str(lost)), _ending(phase, outcome))
+        await self._scribe.record(ev.LeaseLost(str(lost)), endings.event_of(phase, outcome))
         return outcome
 
     async def finish(self, plan: Plan) -> Outcome:
@@ -130,7 +128,7 @@ class Executor:
         if unfinished := [phase.name for phase in plan.phases if phase.name not in state.phases]:
             return Outcome(Result.FAILED, f"these phases have not run: {', '.join(unfinished)}", cause=Cause.ORDER)
         if state.finished:
-            return _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
+            return endings.of_run(state, plan)
         try:
             await self._hold.renew(self._journal.head)
             await self._settle_undone_run(plan, state)
@@ -140,9 +138,9 @@ class Executor:
             return await self._taken_over("", "all phases are over", lost)
         except ClusterError as error:
             outcome = refused(error, "all phases are over, but the record in the cluster could not be closed")
-            await self._scribe.record(_ending("", outcome))
+            await self._scribe.record(endings.event_of("", outcome))
             return outcome
-        outcome = _outcome_of(state, plan.steps, "all phases are over", _left_by_plan(plan))
+        outcome = endings.of_run(state, plan)
         await self._scribe.record(ev.RunFinished(outcome.result, outcome.sentence))
         await self._last_words(plan, status)
         return outcome
@@ -167,7 +165,7 @@ class Executor:
         for index, wave in enumerate(phase.waves):
             if not self._is_history(phase, index, wave):
                 await self._wave(plan, phase, index, wave)
-        return _outcome_of(self._tally.state, phase.steps, phase.title)
+        return endings.of_phase(self._tally.state, phase)
 
     def _is_history(self, phase: Phase, index: int, wave: Wave) -> bool:
         """A wave that is settled and was followed by another; the conditions it waited for may hold no longer."""
@@ -220,7 +218,7 @@ class Executor:
     async def _see(self, phase: Phase, index: int, awaits: tuple[Await, ...]) -> None:
         ids = [f"{phase.name}/{index}/{number}" for number in range(len(awaits))]
         waits = await _all(self._wait(await_id, awaited) for await_id, awaited in zip(ids, awaits, strict=True))
-        unmet = [(awaited, w) for awaited, w in zip(awaits, waits, strict=True) if not w.verdict.holds]
+        unmet = [(awaited, w) for awaited, w in zip(awaits, waits, strict=True) if not w.verdict.is_all_there_is]
         if any(waited.interrupted for _, waited in unmet):
             unseen = tuple(f"not seen yet: {awaited.sentence}" for awaited, _ in unmet)
             raise _Halt(self._brakes.outcome(phase.title, unseen))
@@ -243,8 +241,12 @@ class Executor:
             changed=changed,
             interrupted=lambda: self._brakes.drawn,
         )
-        if waited.verdict.holds:
-            await self._scribe.record(ev.Seen(await_id, round(waited.seconds, 3)))
+        seconds, verdict = round(waited.seconds, 3), waited.verdict
+        if verdict.holds:
+            await self._scribe.record(ev.Seen(await_id, seconds))
+        elif verdict.is_all_there_is:
+            left = ev.Unverified(await_id, seconds, verdict.done, verdict.total, verdict.unreachable)
+            await self._scribe.record(left)
         return waited
 
     async def _mirrored(self, plan: Plan, outcome: Outcome) -> Outcome:
@@ -271,15 +273,10 @@ class Executor:
         if record is not None:
             undone = [step for step in plan.steps if step.id not in state.conflicts]
             left = {step.target for step in plan.steps if step.id in state.conflicts}
-            left |= {finding.object for finding in _left_by_plan(plan)}
+            left |= {finding.object for finding in endings.left_by_plan(plan)}
             if plan.scope:  # of a part of the run only
                 left |= {step.target for step in record.holding} - {step.target for step in plan.steps}
             await self._records.put(record.restored(undone, left))
-
-
-def _left_by_plan(plan: Plan) -> tuple[Finding, ...]:
-    """What the planner of a restore left out already, because somebody else has changed it."""
-    return tuple(finding for finding in plan.findings if finding.code.id == _CHANGED_SINCE.id)
 
 
 def _of_the_rest(awaited: Await, left: Collection[str]) -> Await:
@@ -287,25 +284,6 @@ def _of_the_rest(awaited: Await, left: Collection[str]) -> Await:
     if awaited.check is not Check.IDENTICAL:
         return awaited
     return replace(awaited, subject=tuple(ref for ref in awaited.subject if ref not in left))
-
-
-def _outcome_of(state: RunState, steps: Iterable[Step], title: str, left: Iterable[Finding] = ()) -> Outcome:
-    conflicts = (
-        *(f"{finding.object}: {finding.detail}" for finding in left),
-        *(state.conflicts[step.id].sentence for step in steps if step.id in state.conflicts),
-    )
-    if not conflicts:
-        return Outcome(Result.DONE, title, goes_on=True)
-    sentence = f"{title}; left alone, because somebody else changed them: {len(conflicts)}"
-    return Outcome(Result.PARTIAL, sentence, goes_on=True, conflicts=conflicts)
-
-
-def _ending(phase: str, outcome: Outcome) -> ev.Event:
-    if outcome.goes_on:
-        return ev.PhaseFinished(phase, outcome.result)
-    if outcome.result in (Result.STOPPED, Result.PARTIAL):
-        return ev.Stopped(phase, outcome.result, outcome.sentence, ev.shortened(outcome.missing))
-    return ev.Failed(phase, outcome.result, outcome.sentence, outcome.cause, ev.shortened(outcome.missing))
 
 
 async def _all(tasks: Iterable[Awaitable[_T]]) -> list[_T]:

@@ -156,7 +156,7 @@ def _awaited(state: RunState, now: str) -> tuple[AwaitProgress, ...]:
             mark.latest.deadline_s,
         )
         for mark in state.awaits.values()
-        if mark.phase == state.phase and not mark.seen_at
+        if mark.phase == state.phase and not mark.over
     )
 
 

@@ -27,7 +27,7 @@ async def await_until(
     changed: Callable[[Verdict], Awaitable[None]],
     interrupted: Callable[[], bool],
 ) -> Waited:
-    """Look every `poll_s` seconds until the verdict holds or `deadline_s` seconds have passed.
+    """Look every `poll_s` seconds until the verdict is all there is to see or `deadline_s` seconds have passed.
 
     It looks at least once, and once more when the deadline comes. `changed` hears of the first verdict and of every
     different one. A cluster that does not answer is a verdict too: unknown.
@@ -39,7 +39,7 @@ async def await_until(
             await changed(verdict)
             said = verdict
         waited = clock.now() - began
-        if verdict.holds or waited >= deadline_s:
+        if verdict.is_all_there_is or waited >= deadline_s:
             return Waited(verdict, waited)
         if interrupted():
             return Waited(verdict, waited, interrupted=True)

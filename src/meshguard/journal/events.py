@@ -165,6 +165,7 @@ class Awaiting(Event):
     missing: tuple[str, ...] = ()
     source: str = ""
     deadline_s: float = 0.0
+    unreachable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,18 @@ class Seen(Event):
     name: ClassVar[str] = "seen"
     await_id: str
     after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified(Event):
+    """The condition is awaited no longer, though not all was seen: the rest are proxies that never connected."""
+
+    name: ClassVar[str] = "unverified"
+    await_id: str
+    after_s: float
+    done: int
+    total: int
+    unreachable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +245,7 @@ _EVENTS: dict[str, type[Event]] = {
         Conflicted,
         Awaiting,
         Seen,
+        Unverified,
         PhaseFinished,
         Failed,
         Stopped,
@@ -265,6 +279,7 @@ def awaiting(await_id: str, sentence: str, verdict: Verdict, deadline_s: float) 
         shortened(verdict.missing),
         verdict.source,
         deadline_s,
+        verdict.unreachable,
     )
 
 

@@ -52,6 +52,13 @@ class AwaitMark:
     since: str
     seen_at: str = ""
     after_s: float = 0.0
+    unverified: ev.Unverified | None = None
+    """What of it could not be seen and was awaited no longer."""
+
+    @property
+    def over(self) -> bool:
+        """Nobody waits for it any more."""
+        return bool(self.seen_at) or self.unverified is not None
 
 
 @dataclass
@@ -148,10 +155,12 @@ def _take(state: RunState, entry: Entry) -> None:
             _end(state, step_id, StepState.CONFLICT, entry.at, sentence)
         case ev.Awaiting(await_id=await_id) as latest:
             known = state.awaits.get(await_id)
-            since = known.since if known and not known.seen_at else entry.at
+            since = known.since if known and not known.over else entry.at
             state.awaits[await_id] = AwaitMark(state.phase, latest, since)
         case ev.Seen(await_id, after_s):
             state.awaits[await_id] = replace(state.awaits[await_id], seen_at=entry.at, after_s=after_s)
+        case ev.Unverified(await_id=await_id, after_s=after_s) as left:
+            state.awaits[await_id] = replace(state.awaits[await_id], after_s=after_s, unverified=left)
         case ev.PhaseFinished(phase, outcome):
             state.phases[phase] = outcome
         case ev.RunResumed(deadline_s=deadline_s):

@@ -62,3 +62,16 @@ class ProxyUnreachable:
 
     pod: Ref
     reason: str
+    nobody_there: bool = False
+    """The question was turned down at once, because nobody takes it: neither silence nor a lack of rights."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """Which proxies have a connection to a control plane, by all that its replicas say."""
+
+    pods: frozenset[Ref] = frozenset()
+    answered: frozenset[Ref] = frozenset()
+    """The replicas that said so."""
+    silent: Mapping[Ref, str] = field(default_factory=dict)
+    """Replicas that could not be asked, and why; their proxies are unknown, not gone."""

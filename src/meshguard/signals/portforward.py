@@ -44,6 +44,10 @@ class PortForwardError(Exception):
     """The kubelet could not reach the port, or does not speak the protocol."""
 
 
+class NobodyListens(PortForwardError):
+    """The kubelet was told by the pod's own network that the port is closed."""
+
+
 class PortStream:
     """The bytes of one TCP connection to the pod.
 
@@ -78,7 +82,7 @@ class PortStream:
             if channel == _ERROR and payload:
                 words = payload.decode(errors="replace").strip()
                 if "connection refused" in words:
-                    raise PortForwardError(f"nothing listens on port {self._port} of the pod")
+                    raise NobodyListens(f"nothing listens on port {self._port} of the pod")
                 raise PortForwardError(words)
             if payload:
                 return payload

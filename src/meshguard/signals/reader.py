@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshguard.model.objects import Pod, Ref
-from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
-from meshguard.ports import ClusterError
+from meshguard.model.proxy import Connected, ProxyFacts, ProxyUnreachable
+from meshguard.ports import ClusterError, NobodyThere
 from meshguard.signals import admin
 from meshguard.signals.authz import authz_rules
 from meshguard.signals.http1 import HttpConnection, HttpError
 from meshguard.signals.inbound import inbound_listener, inbound_ports
-from meshguard.signals.portforward import PortForwardError, Tunnels, port_stream
+from meshguard.signals.istiod import control_plane
+from meshguard.signals.portforward import NobodyListens, PortForwardError, Tunnels, port_stream
 from meshguard.signals.turns import Turns
 from meshguard.signals.upstream import cluster_tls, cluster_types, endpoints
 
@@ -48,34 +49,58 @@ class EnvoySignals:
         """Read these parts (`inbound`, `clusters`, `endpoints`, `authz`, `counters`) of each pod's proxy.
 
         `hosts` narrows clusters and endpoints to these services. A proxy that does not answer completely within
-        the deadline is ProxyUnreachable. Raises ValueError for a part that does not exist.
+        the deadline is ProxyUnreachable. A node on which nobody takes port-forwards is not asked again for each of its
+        pods. Raises ValueError for a part that does not exist.
         """
         if unknown := set(parts) - PARTS:
             raise ValueError(f"no such part of a proxy: {', '.join(sorted(unknown))}")
-        answers = await asyncio.gather(*(self._one(pod.ref, frozenset(parts), hosts) for pod in pods))
+        deserted: dict[str, str] = {}
+
+        async def one(pod: Pod) -> ProxyFacts | ProxyUnreachable:
+            async with self._turns.turn():
+                if pod.node in deserted:
+                    return ProxyUnreachable(pod.ref, f"as all of node {pod.node}: {deserted[pod.node]}", True)
+                try:
+                    return await self._one(pod.ref, frozenset(parts), hosts)
+                except NobodyThere as error:
+                    if pod.node:
+                        deserted[pod.node] = str(error)
+                    return ProxyUnreachable(pod.ref, str(error), True)
+
+        answers = await asyncio.gather(*(one(pod) for pod in pods))
         return {answer.pod: answer for answer in answers}
 
+    async def connected(self, istiods: Sequence[Pod]) -> Connected:
+        """Ask each of these pods which proxies are connected to it. Raises nothing: silence is an answer."""
+        plane = await control_plane(self._tunnels, istiods, deadline_s=self._deadline_s)
+        answered = frozenset(pod.ref for pod in istiods) - plane.silent.keys()
+        return Connected(frozenset(plane.proxies), answered, plane.silent)
+
     async def _one(self, pod: Ref, parts: frozenset[str], hosts: Collection[str]) -> ProxyFacts | ProxyUnreachable:
-        async with self._turns.turn():
-            started = asyncio.get_running_loop().time()
-            try:
-                async with (
-                    asyncio.timeout(self._deadline_s),
-                    port_stream(self._tunnels, pod, admin.ADMIN_PORT) as stream,
-                ):
-                    connection = HttpConnection(stream)
-                    facts = await _read(connection, pod, parts, hosts)
-                    self.cost.bytes += connection.received
-                    self._turns.answered()
-                    return facts
-            except TimeoutError:
-                self._turns.late()
-                return ProxyUnreachable(pod, f"its proxy gave no complete answer within {self._deadline_s:.0f} s")
-            except (ClusterError, PortForwardError, HttpError, ValueError) as error:
-                return ProxyUnreachable(pod, str(error))
-            finally:
-                self.cost.proxies += 1
-                self.cost.seconds += asyncio.get_running_loop().time() - started
+        """Ask one proxy. Raises NobodyThere where its node takes no port-forwards."""
+        started = asyncio.get_running_loop().time()
+        try:
+            async with (
+                asyncio.timeout(self._deadline_s),
+                port_stream(self._tunnels, pod, admin.ADMIN_PORT) as stream,
+            ):
+                connection = HttpConnection(stream)
+                facts = await _read(connection, pod, parts, hosts)
+                self.cost.bytes += connection.received
+                self._turns.answered()
+                return facts
+        except TimeoutError:
+            self._turns.late()
+            return ProxyUnreachable(pod, f"its proxy gave no complete answer within {self._deadline_s:.0f} s")
+        except NobodyThere:
+            raise
+        except NobodyListens as error:
+            return ProxyUnreachable(pod, str(error), True)
+        except (ClusterError, PortForwardError, HttpError, ValueError) as error:
+            return ProxyUnreachable(pod, str(error))
+        finally:
+            self.cost.proxies += 1
+            self.cost.seconds += asyncio.get_running_loop().time() - started
 
 
 async def _read(connection: HttpConnection, pod: Ref, parts: frozenset[str], hosts: Collection[str]) -> ProxyFacts:

@@ -35,7 +35,7 @@ class Turns:
         finally:
             async with self._freed:
                 self._busy -= 1
-                self._freed.notify_all()
+                self._freed.notify(max(1, self._limit - self._busy))  # to wake all for each turn would be in vain
 
     def answered(self) -> None:
         """Somebody answered in time."""

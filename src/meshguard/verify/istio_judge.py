@@ -17,9 +17,10 @@ from meshguard.model.plan import Await, Check
 from meshguard.model.proxy import ProxyFacts, ProxyUnreachable
 from meshguard.model.snapshot import Snapshot
 from meshguard.model.verdict import Truth, Verdict, tally
-from meshguard.ports import Clock, Cluster, Measurements, Rejected, Signals
+from meshguard.ports import Clock, Cluster, DataPlane, Measurements, Rejected
 from meshguard.verify import gate
 from meshguard.verify.rollout import rollout_missing
+from meshguard.verify.unreachable import istiods_of, unreachable
 
 ENVOY = "envoy config_dump"
 KUBERNETES = "kubernetes"
@@ -47,15 +48,32 @@ class _World:
         ]
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """What some proxies said."""
+
+    facts: Sequence[ProxyFacts]
+    unseen: tuple[str, ...]
+    """Those that must still be waited for, and why they said nothing."""
+    unreachable: int
+    """Those that nobody waits for."""
+
+    def tally(self, late: int, missing: tuple[str, ...]) -> Verdict:
+        """Make the verdict: `late` of those that answered lack what is `missing`."""
+        total = len(self.facts) + len(self.unseen) + self.unreachable
+        return tally(len(self.facts) - late, total, missing, self.unseen, ENVOY, self.unreachable)
+
+
 class IstioJudge:
     """Answers the awaits of a plan for Istio sidecars; implements the engine's Judge."""
 
     def __init__(
-        self, cluster: Cluster, signals: Signals, clock: Clock, mesh: MeshConfig, measurements: Measurements
+        self, cluster: Cluster, signals: DataPlane, clock: Clock, mesh: MeshConfig, measurements: Measurements
     ) -> None:
         self._cluster, self._signals, self._clock, self._mesh = cluster, signals, clock, mesh
         self._measurements = measurements
         self._watches: dict[tuple[str, ...], Watch] = {}
+        self._reading: dict[tuple[str, frozenset[str]], asyncio.Future[Sequence[Resource]]] = {}
         self._checks: Mapping[Check, Callable[[Await], Awaitable[Verdict]]] = {
             Check.INJECTION: self._injection,
             Check.INBOUND: self._inbound,
@@ -74,17 +92,35 @@ class IstioJudge:
         return await self._checks[awaited.check](awaited)
 
     async def _read(self, *kinds: str, namespaces: Collection[str] = ()) -> Snapshot:
-        lists = await asyncio.gather(*(self._cluster.list(kind, namespaces) for kind in kinds))
+        lists = await asyncio.gather(*(self._list(kind, frozenset(namespaces)) for kind in kinds))
         resources = {resource.ref: resource for members in lists for resource in members}
         return Snapshot(await self._cluster.identity(), self._clock.wall(), resources)
 
+    async def _list(self, kind: str, namespaces: frozenset[str]) -> Sequence[Resource]:
+        """List once for all conditions that ask at the same time; the answer is newer than the wave that they await."""
+        key = (kind, namespaces)
+        if key not in self._reading:
+            self._reading[key] = asyncio.ensure_future(self._cluster.list(kind, namespaces))
+            self._reading[key].add_done_callback(lambda _: self._reading.pop(key))
+        return await asyncio.shield(self._reading[key])
+
     async def _proxies(
-        self, pods: Sequence[Pod], parts: Collection[str], hosts_wanted: Collection[str] = ()
-    ) -> tuple[list[ProxyFacts], tuple[str, ...]]:
+        self, snapshot: Snapshot, pods: Sequence[Pod], parts: Collection[str], hosts_wanted: Collection[str] = ()
+    ) -> _Answers:
+        """Ask these proxies; of those that nobody takes questions for, ask every istiod (see `verify.unreachable`)."""
         answers = await self._signals.proxies(pods, parts, hosts=hosts_wanted)
-        facts = [answer for answer in answers.values() if isinstance(answer, ProxyFacts)]
-        unseen = tuple(f"{a.pod.name}: {a.reason}" for a in answers.values() if isinstance(a, ProxyUnreachable))
-        return facts, unseen
+        silent = [answer for answer in answers.values() if isinstance(answer, ProxyUnreachable)]
+        deserted = {answer.pod for answer in silent if answer.nobody_there}
+        gone: frozenset[Ref] = frozenset()
+        if deserted:
+            connected = await self._signals.connected(istiods_of(snapshot))
+            suspects = [pod for pod in pods if pod.ref in deserted]
+            gone = unreachable(suspects, connected, snapshot, len(_World(snapshot).meshed_pods()))
+        return _Answers(
+            [answer for answer in answers.values() if isinstance(answer, ProxyFacts)],
+            tuple(f"{answer.pod.name}: {answer.reason}" for answer in silent if answer.pod not in gone),
+            len(gone),
+        )
 
     def _mode_of(self, snapshot: Snapshot) -> Callable[[Pod], EffectiveMode]:
         peers = PeerPolicies(snapshot, self._mesh.root_namespace)
@@ -122,36 +158,36 @@ class IstioJudge:
         snapshot = await self._read("Pod", "PeerAuthentication")
         pods = _World(snapshot).meshed_pods(awaited.subject)
         mode_of = self._mode_of(snapshot)
-        facts, unseen = await self._proxies(pods, ["inbound"])
+        seen = await self._proxies(snapshot, pods, ["inbound"])
         by_ref = {pod.ref: pod for pod in pods}
         missing: list[str] = []
         late: set[Ref] = set()
-        for proxy in facts:
+        for proxy in seen.facts:
             effective = mode_of(by_ref[proxy.pod])
             wrong = list(proofs.inbound_differences(proxy, effective))
             if awaited.expect.get("plaintext") and effective.strict_somewhere:
                 wrong.append(f"{proxy.pod.name} is under a STRICT policy")
             missing += wrong
             late |= {proxy.pod} if wrong else set()
-        return tally(len(facts) - len(late), len(pods), tuple(missing), unseen, ENVOY)
+        return seen.tally(len(late), tuple(missing))
 
     async def _outbound(self, awaited: Await) -> Verdict:
         snapshot = await self._read("Pod", "Service", "ServiceEntry", "DestinationRule", "PeerAuthentication")
         known = hosts.mesh_hosts(snapshot)
         wanted = [host for host in known if any(hosts.covers(pattern, host.name) for pattern in awaited.subject)]
         pods = _World(snapshot).meshed_pods()
-        facts, unseen = await self._proxies(pods, ["clusters"], [host.name for host in wanted])
+        seen = await self._proxies(snapshot, pods, ["clusters"], [host.name for host in wanted])
         by_ref, side = {pod.ref: pod for pod in pods}, ClientSide(snapshot, self._mesh)
         missing = tuple(
             difference
-            for proxy in facts
+            for proxy in seen.facts
             for host in wanted
             for difference in proofs.outbound_differences(
                 proxy, side.towards(client_of(by_ref[proxy.pod]), host), auto=awaited.expect["tls"] == "auto"
             )
         )
         late = len({difference.split()[0] for difference in missing})
-        return tally(len(facts) - late, len(pods), missing, unseen, ENVOY)
+        return seen.tally(late, missing)
 
     async def _authz(self, awaited: Await) -> Verdict:
         snapshot = await self._read("Pod", "AuthorizationPolicy")
@@ -162,17 +198,17 @@ class IstioJudge:
         concerned = [
             pod for pod in pods if any(proofs.enforces(policy, pod, self._mesh.root_namespace) for policy in policies)
         ]
-        facts, unseen = await self._proxies(concerned, ["authz"])
+        seen = await self._proxies(snapshot, concerned, ["authz"])
         by_ref = {pod.ref: pod for pod in concerned}
         missing = tuple(
             difference
-            for proxy in facts
+            for proxy in seen.facts
             for policy in policies
             if proofs.enforces(policy, by_ref[proxy.pod], self._mesh.root_namespace)
             for difference in proofs.authz_differences(proxy, policy)
         )
         late = len({difference.split()[0] for difference in missing})
-        return tally(len(facts) - late, len(concerned), missing, unseen, ENVOY)
+        return seen.tally(late, missing)
 
     async def _rolled_out(self, awaited: Await) -> Verdict:
         refs = [Ref.parse(text) for text in awaited.subject]
@@ -204,18 +240,18 @@ class IstioJudge:
         snapshot = await self._read("Pod", "Service", "PeerAuthentication", "DestinationRule")
         expected = self._expected_endpoints(snapshot, awaited.subject)
         callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
-        facts, unseen = await self._proxies(callers, ["endpoints"], awaited.subject)
+        seen = await self._proxies(snapshot, callers, ["endpoints"], awaited.subject)
         by_ref, side = {pod.ref: pod for pod in callers}, ClientSide(snapshot, self._mesh)
         wanted = [host for host in hosts.mesh_hosts(snapshot) if host.name in awaited.subject]
         missing = tuple(
             difference
-            for proxy in facts
+            for proxy in seen.facts
             for difference in proofs.endpoint_differences(
                 proxy, expected, _decreed(side, client_of(by_ref[proxy.pod]), wanted)
             )
         )
         late = len({difference.split()[0] for difference in missing})
-        return tally(len(facts) - late, len(callers), missing, unseen, ENVOY)
+        return seen.tally(late, missing)
 
     def _expected_endpoints(
         self, snapshot: Snapshot, wanted: Collection[str]
@@ -231,18 +267,21 @@ class IstioJudge:
     async def _traffic(self, awaited: Await) -> Verdict:
         snapshot = await self._read("Pod")
         callers = [pod for pod in _World(snapshot).meshed_pods() if pod.ready]
-        facts, unseen = await self._proxies(callers, ["counters"], awaited.subject)
+        seen = await self._proxies(snapshot, callers, ["counters"], awaited.subject)
         watch = self._watches.setdefault(
             awaited.subject, Watch(frozenset(awaited.subject), float(awaited.expect["watchSeconds"]), self._clock.now())
         )
-        missing = watch.observe(facts, self._clock.now())
-        return Verdict(
-            Truth.NO if missing else Truth.UNKNOWN if unseen else Truth.YES,
+        if seen.unreachable and not seen.facts and not seen.unseen:
+            return seen.tally(0, ())  # nobody's traffic can be watched, however long
+        missing = watch.observe(seen.facts, self._clock.now())
+        verdict = Verdict(
+            Truth.NO if missing else Truth.UNKNOWN if seen.unseen else Truth.YES,
             int(watch.elapsed(self._clock.now()) // SAID_EVERY_S * SAID_EVERY_S),
             int(watch.seconds),
-            (*missing, *unseen),
+            (*missing, *seen.unseen),
             STATS,
         )
+        return seen.tally(0, ()) if verdict.holds and seen.unreachable else verdict
 
     async def _hypothesis(self, awaited: Await) -> Verdict:
         return await gate.judge(awaited, self._measurements)

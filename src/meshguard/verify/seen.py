@@ -15,8 +15,7 @@ from meshguard.model.snapshot import Snapshot
 from meshguard.ports import Signals
 from meshguard.signals.istiod import ControlPlane, control_plane, versions
 from meshguard.signals.portforward import Tunnels
-
-ISTIOD_LABEL = ("app", "istiod")
+from meshguard.verify.unreachable import istiods_of
 
 
 async def as_seen(
@@ -24,7 +23,7 @@ async def as_seen(
 ) -> tuple[WorkloadStatus, ...]:
     """Replace what was computed by what one proxy of each workload has, where it answers; `source` says which."""
     chosen = {row: pod for row in rows if (pod := _one_proxy(snapshot, row)) is not None}
-    istiods = [p for p in snapshot.pods if p.labels.get(ISTIOD_LABEL[0]) == ISTIOD_LABEL[1] and p.ready]
+    istiods = [pod for pod in istiods_of(snapshot) if pod.ready]
     facts, plane = await asyncio.gather(
         signals.proxies(list(chosen.values()), ["inbound"]), control_plane(tunnels, istiods)
     )
