@@ -22,7 +22,9 @@ class Answer:
     @property
     def refuses(self) -> bool:
         """A refusal that another attempt would only hear again; a webhook that is required and does not answer, too."""
-        return (400 <= self.status < 500 and self.status != 429) or "failed calling webhook" in self.said()
+        if self.status < 400:
+            return False
+        return (self.status < 500 and self.status != 429) or "failed calling webhook" in self.said()
 
     def said(self) -> str:
         """The server's own words."""

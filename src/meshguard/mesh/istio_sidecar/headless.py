@@ -19,7 +19,13 @@ from meshguard.mesh.istio_sidecar.destination_rules import MergedRule, rule_host
 from meshguard.mesh.istio_sidecar.edits import Edit, manifest_of
 from meshguard.mesh.istio_sidecar.relax import relaxed_rules
 from meshguard.mesh.istio_sidecar.scope import Scope
-from meshguard.mesh.istio_sidecar.traffic_policy import DISABLE, MESH_TLS, TrafficPolicy, tls_mode
+from meshguard.mesh.istio_sidecar.traffic_policy import (
+    DISABLE,
+    MESH_TLS,
+    TrafficPolicy,
+    names_passthrough,
+    tls_mode,
+)
 from meshguard.model.change import ABSENT, Change, read
 from meshguard.model.objects import Ref, Resource, dig
 from meshguard.model.proxy import UpstreamTls
@@ -44,7 +50,7 @@ def held_hosts(scope: Scope) -> Mapping[hosts.MeshHost, tuple[MergedRule | None,
     edited = [changed_resource(scope.snapshot.resources[ref], changes) for ref, changes in relaxed.changes.items()]
     after = ClientSide(scope.snapshot.replace(edited), scope.mesh)
     found: dict[hosts.MeshHost, list[MergedRule | None]] = {}
-    for host in scope.hosts:
+    for host in _direct_hosts(scope):
         served = any(host.selects(w.ref.namespace, w.template_labels) for w in scope.leaving)
         if not served or host.external or is_rebuilt(scope, host):
             continue
@@ -57,6 +63,13 @@ def held_hosts(scope: Scope) -> Mapping[hosts.MeshHost, tuple[MergedRule | None,
                 if rule not in members:
                     members.append(rule)
     return {host: tuple(members) for host, members in found.items()}
+
+
+def _direct_hosts(scope: Scope) -> list[hosts.MeshHost]:
+    """Hosts that a caller's proxy may send to without a choice of endpoints: of themselves, or by a rule."""
+    passing = (rule for rule in scope.snapshot.of_kind("DestinationRule") if names_passthrough(rule.spec))
+    ruled = frozenset(hosts.among(scope.hosts, map(rule_host, passing)))
+    return [host for host in scope.hosts if host.passthrough or host in ruled]
 
 
 def plaintext_edits(scope: Scope) -> tuple[Edit, ...]:

@@ -6,7 +6,7 @@ Source: Istio `pilot/pkg/model/config.go` (ResolveShortnameToFQDN), `pkg/config/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from meshguard.model.objects import Ref, Resource, dig
@@ -104,6 +104,13 @@ def covers(pattern: str, host: str) -> bool:
     if pattern == "*":
         return True
     return host.endswith(pattern[1:]) if pattern.startswith("*") else pattern == host
+
+
+def among(known: Iterable[MeshHost], patterns: Iterable[str]) -> list[MeshHost]:
+    """Return those of the hosts that one of the (full) names or wildcards means, in their order."""
+    wanted = frozenset(patterns)
+    wild = [pattern for pattern in wanted if pattern.startswith("*")]
+    return [h for h in known if h.name in wanted or any(covers(pattern, h.name) for pattern in wild)]
 
 
 def is_headless(service: Resource) -> bool:

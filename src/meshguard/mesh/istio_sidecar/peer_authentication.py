@@ -8,6 +8,7 @@ Source: Istio `pilot/pkg/security/authn/policy_applier.go` (ComposePeerAuthentic
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -74,17 +75,22 @@ class PeerPolicies:
 
     def __init__(self, snapshot: Snapshot, root_namespace: str) -> None:
         self._root = root_namespace
-        self._policies = snapshot.of_kind("PeerAuthentication")
+        self._of_namespace: dict[str, list[Resource]] = defaultdict(list)
+        for policy in snapshot.of_kind("PeerAuthentication"):
+            self._of_namespace[policy.ref.namespace].append(policy)
+
+    def _general(self, namespace: str) -> Resource | None:
+        return oldest(p for p in self._of_namespace.get(namespace, ()) if not selector_of(p))
 
     def mesh_level(self) -> Resource | None:
         """The policy that holds for the whole mesh."""
-        return oldest(p for p in self._policies if p.ref.namespace == self._root and not selector_of(p))
+        return self._general(self._root)
 
     def namespace_level(self, namespace: str) -> Resource | None:
         """The policy that holds for a namespace; none for the root namespace, whose policy is the mesh's."""
         if namespace == self._root:
             return None
-        return oldest(p for p in self._policies if p.ref.namespace == namespace and not selector_of(p))
+        return self._general(namespace)
 
     def workload_level(self, namespace: str, labels: Mapping[str, str]) -> Resource | None:
         """The policy with a selector that holds for pods with these labels; one in the root namespace never does."""
@@ -92,8 +98,8 @@ class PeerPolicies:
             return None
         return oldest(
             p
-            for p in self._policies
-            if p.ref.namespace == namespace and selector_of(p) and selector_of(p).items() <= labels.items()
+            for p in self._of_namespace.get(namespace, ())
+            if selector_of(p) and selector_of(p).items() <= labels.items()
         )
 
     def namespace_mode(self, namespace: str) -> Mode:

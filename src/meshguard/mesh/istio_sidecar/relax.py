@@ -170,7 +170,9 @@ def mesh_tls_rules(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> Mappi
     That is to hosts of the scope, and to servers elsewhere whose `ports` are served without it meanwhile.
     """
     found: dict[Ref, set[str]] = {}
-    concerned = (*scope.hosts, *_hosts_of(scope, {port.workload for port in ports}))
+    demanding = filter(destination_rules.demands_mesh_tls, scope.snapshot.of_kind("DestinationRule"))
+    spoken_of = frozenset(map(destination_rules.rule_host, demanding))
+    concerned = hosts.among((*scope.hosts, *_hosts_of(scope, {port.workload for port in ports})), spoken_of)
     for client in scope.clients:
         for host in concerned:
             rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
@@ -185,10 +187,13 @@ def mesh_tls_rules(scope: Scope, ports: Iterable[ServerFirstPort] = ()) -> Mappi
 
 def _hosts_of(scope: Scope, workloads: Collection[Ref]) -> list[hosts.MeshHost]:
     servers = [server for server in scope.servers if server.workload in workloads]
+    known = frozenset(host.name for host in scope.hosts)
     return [
         host
         for host in hosts.mesh_hosts(scope.snapshot)
-        if host not in scope.hosts and any(host.selects(server.namespace, server.labels) for server in servers)
+        if servers
+        and not (host.name in known and host in scope.hosts)
+        and any(host.selects(server.namespace, server.labels) for server in servers)
     ]
 
 

@@ -78,6 +78,14 @@ def is_passthrough(policy: Mapping[str, Any] | None) -> bool:
     return bool(dig(policy, "loadBalancer", "simple") == "PASSTHROUGH")
 
 
+def names_passthrough(spec: Mapping[str, Any]) -> bool:
+    """True when a rule names PASSTHROUGH at host, port or subset level."""
+    top = [dig(spec, "trafficPolicy", default={})]
+    top += [dig(subset, "trafficPolicy", default={}) for subset in dig(spec, "subsets", default=[])]
+    entries = [entry for policy in top for entry in dig(policy, "portLevelSettings", default=[])]
+    return any(is_passthrough(policy) for policy in (*top, *entries))
+
+
 def modes_named(spec: Mapping[str, Any]) -> frozenset[str]:
     """Every TLS mode that a rule names, at host, port or subset level."""
     top = [dig(spec, "trafficPolicy", default={})]

@@ -21,13 +21,7 @@ CONNECTION_CARE = ("connectionPool", "outlierDetection", "loadBalancer")
 
 def _known_hosts(scope: Scope, patterns: Iterable[str] = ("*",)) -> Iterator[tuple[Client, hosts.MeshHost]]:
     """The callers that leave, each with the hosts of these patterns that its proxy knows."""
-    wanted = frozenset(patterns)
-    wild = [pattern for pattern in wanted if pattern.startswith("*")]
-    concerned = [
-        host
-        for host in hosts.mesh_hosts(scope.snapshot)
-        if host.name in wanted or any(hosts.covers(pattern, host.name) for pattern in wild)
-    ]
+    concerned = hosts.among(hosts.mesh_hosts(scope.snapshot), patterns)
     leaving = (Client(w.ref.namespace, w.template_labels) for w in scope.leaving)
     for client in distinct(scope.snapshot, leaving):
         for host in concerned:
@@ -93,8 +87,10 @@ def _host_level(rule: Resource) -> Mapping[str, Any]:
 def own_tls_towards_the_scope(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Rules by which callers encrypt with certificates of their own choice towards hosts of the scope."""
     found: dict[Ref, set[str]] = {}
+    originating = (r for r in scope.snapshot.of_kind("DestinationRule") if modes_named(r.spec) & set(OWN_TLS))
+    concerned = hosts.among(scope.hosts, _patterns_of(originating))
     for client in scope.clients:
-        for host in scope.hosts:
+        for host in concerned:
             if any(tls.originates for tls in scope.client_side.towards(client, host).values()):
                 rule = scope.client_side.rules.for_client(client.namespace, client.labels, host)
                 for source in rule.in_effect() if rule else ():
