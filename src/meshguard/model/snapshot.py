@@ -67,15 +67,22 @@ class Snapshot:
     """What pods of a control plane say of their own version, where neither image nor label names one."""
 
     @cached_property
-    def _by_kind(self) -> Mapping[str, tuple[Resource, ...]]:
+    def _by_kind(self) -> Mapping[str, list[Resource]]:
         groups: dict[str, list[Resource]] = defaultdict(list)
-        for ref in sorted(self.resources):
-            groups[ref.kind].append(self.resources[ref])
-        return {kind: tuple(members) for kind, members in groups.items()}
+        for ref, resource in self.resources.items():
+            groups[ref.kind].append(resource)
+        return dict(groups)
+
+    @cached_property
+    def _ordered(self) -> dict[str, tuple[Resource, ...]]:
+        return {}
 
     def of_kind(self, kind: str) -> tuple[Resource, ...]:
         """All objects of a kind, ordered by namespace and name."""
-        return self._by_kind.get(kind, ())
+        if kind not in self._ordered:
+            members = self._by_kind.get(kind, ())
+            self._ordered[kind] = tuple(sorted(members, key=lambda r: (r.ref.namespace, r.ref.name)))
+        return self._ordered[kind]
 
     @cached_property
     def namespaces(self) -> Mapping[str, Namespace]:
@@ -118,10 +125,13 @@ class Snapshot:
 
     def replace(self, changed: Iterable[Resource], removed: Iterable[Ref] = ()) -> Snapshot:
         """Return the snapshot with some objects replaced or added, and others removed."""
+        gone, new = list(removed), list(changed)
+        if not gone and not new:
+            return self
         resources = dict(self.resources)
-        for ref in removed:
+        for ref in gone:
             resources.pop(ref, None)
-        for resource in changed:
+        for resource in new:
             resources[resource.ref] = resource
         return dataclasses.replace(self, resources=resources)
 

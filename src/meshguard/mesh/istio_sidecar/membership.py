@@ -23,7 +23,7 @@ from meshguard.mesh.istio_sidecar.injector import (
     unknown_templates,
 )
 from meshguard.mesh.istio_sidecar.webhooks import InjectorWebhook, injector_webhooks, ready_injectors
-from meshguard.model.objects import Namespace, Pod, Workload
+from meshguard.model.objects import Namespace, Pod, Ref, Workload
 from meshguard.model.snapshot import Snapshot
 
 __all__ = [
@@ -277,8 +277,17 @@ class Memberships:
         """The workload's next pod."""
         return Candidate.of(self.snapshot.namespaces[workload.ref.namespace], workload)
 
+    @cached_property
+    def _known(self) -> dict[Ref, Membership]:
+        return {}
+
     def of(self, workload: Workload) -> Membership:
-        """Give the three answers for one workload."""
+        """Give the three answers for one workload of the snapshot."""
+        if workload.ref not in self._known:
+            self._known[workload.ref] = self._found(workload)
+        return self._known[workload.ref]
+
+    def _found(self, workload: Workload) -> Membership:
         candidate = self.candidate(workload)
         pods = [p for p in self.snapshot.pods_of_workload.get(workload.ref, ()) if not p.terminating]
         meshed = [p for p in pods if is_meshed(p)]

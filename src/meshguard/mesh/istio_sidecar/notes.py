@@ -51,7 +51,7 @@ def of_exit(
             "out, and the same on the way back."
             for port in interrupted
         ),
-        *headroom(Capacity(scope.snapshot)),
+        *headroom(scope.capacity),
         _callers(scope, narrowed),
         f"Plaintext is accepted until the restore in: {', '.join(opened) or 'no further namespace'}.",
         f"Lost until the restore for {', '.join(sorted(scope.namespaces))}: mutual TLS, mesh retries and timeouts, "
@@ -79,7 +79,7 @@ def of_restore(scope: Scope, restarts: Sequence[Restart], settings: Settings) ->
     return (
         duration(restarts, settings, CONVERGING + Range(watch, watch)),
         *_interruptions(restarts, ""),
-        *headroom(Capacity(scope.snapshot)),
+        *headroom(scope.capacity),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meshguard.mesh.istio_sidecar import control_plane, lifts, membership, names, notes, restart
-from meshguard.mesh.istio_sidecar.capacity import Capacity
 from meshguard.mesh.istio_sidecar.estimate import Range
 from meshguard.mesh.istio_sidecar.hazards import hazards_of_restart
 from meshguard.mesh.istio_sidecar.leave import traffic_awaits
@@ -83,7 +82,7 @@ def realign(scope: Scope, request: RealignRequest) -> Draft:
     said = (
         notes.duration(restarts, settings, rest),
         *(f"{m.workload.ref}: {m.why}." for m in found),
-        *notes.headroom(Capacity(scope.snapshot)),
+        *notes.headroom(scope.capacity),
     )
     fits = {
         str(w.ref): "its proxies fit their control plane"

@@ -7,6 +7,7 @@ decides precedence; one is created only at a scope that holds none.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -42,8 +43,11 @@ def permissive_edits(scope: Scope) -> tuple[Edit, ...]:
     """
     mesh_wide = _mesh_edits(scope)
     edits: list[Edit] = list(mesh_wide)
-    for namespace in sorted({server.namespace for server in scope.called} - {scope.mesh.root_namespace}):
-        servers = [server for server in scope.called if server.namespace == namespace]
+    by_namespace: dict[str, list[Server]] = defaultdict(list)
+    for server in scope.called:
+        by_namespace[server.namespace].append(server)
+    for namespace in sorted(by_namespace.keys() - {scope.mesh.root_namespace}):
+        servers = by_namespace[namespace]
         if any(_inherits_strict(scope, server) for server in servers) and not (
             mesh_wide and _says_nothing(scope, namespace)
         ):

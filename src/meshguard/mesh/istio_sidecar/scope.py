@@ -195,7 +195,12 @@ class Scope:
     @cached_property
     def no_room(self) -> Mapping[Ref, str]:
         """Leaving workloads for whose extra pods no node or quota has room, each with the reason."""
-        return capacity.Capacity(self.snapshot).without_room(self.leaving)
+        return self.capacity.without_room(self.leaving)
+
+    @cached_property
+    def capacity(self) -> capacity.Capacity:
+        """The room of the cluster."""
+        return capacity.Capacity(self.snapshot)
 
     @cached_property
     def bound(self) -> Mapping[Ref, str]:

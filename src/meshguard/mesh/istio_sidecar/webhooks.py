@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from meshguard.mesh.istio_sidecar import names
@@ -112,7 +113,7 @@ class InjectorWebhook:
         """Tell whether the API server would call this webhook for a new pod, its matchConditions aside."""
         return matches(self.namespace_selector, namespace_labels) and matches(self.object_selector, pod_labels)
 
-    @property
+    @cached_property
     def rule(self) -> WebhookRule | None:
         """The rule of the table that this webhook is, perhaps narrowed by further conditions; None for an own one."""
         namespace, pod = _conditions(self.namespace_selector), _conditions(self.object_selector)

@@ -126,8 +126,8 @@ def names_only_the_mesh_knows(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 def egress_control_lost(scope: Scope, _: Consents) -> Iterator[Finding]:
     """REGISTRY_ONLY: what leaves may call everything."""
-    for namespace in sorted({w.ref.namespace for w in scope.leaving}):
-        told = next(w for w in scope.leaving if w.ref.namespace == namespace)
+    first = {w.ref.namespace: w for w in reversed(scope.leaving)}
+    for namespace, told in sorted(first.items()):
         sidecar = scope.reach.sidecar_of(namespace, told.template_labels)
         own = dig(sidecar.doc, "spec", "outboundTrafficPolicy", "mode") if sidecar else None
         if own == "REGISTRY_ONLY" or (own is None and scope.mesh.registry_only):

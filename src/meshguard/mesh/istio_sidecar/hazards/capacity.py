@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from meshguard.mesh.istio_sidecar.capacity import Capacity
 from meshguard.mesh.istio_sidecar.scope import Scope
 from meshguard.mesh.protocol import Consents
 from meshguard.model.codes import CODES
@@ -25,7 +24,7 @@ def no_room(scope: Scope, consents: Consents) -> Iterator[Finding]:
 
 def unseen_nodes(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Nodes that could not be read: room is not judged then."""
-    if scope.leaving and not Capacity(scope.snapshot).seen:
+    if scope.leaving and not scope.capacity.seen:
         yield Finding(CODES["MG504"], Ref("Node", "", "*"), scope.snapshot.blind.get("Node", "no node was listed"))
 
 

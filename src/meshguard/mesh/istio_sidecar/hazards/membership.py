@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -121,20 +122,23 @@ def several_injectors(scope: Scope, _: Consents) -> Iterator[Finding]:
 
 def foreign_webhooks(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Other people's webhooks that see the scope's new pods, once for each namespace."""
-    for name in sorted(scope.namespaces):
-        found: set[str] = set()
-        for workload in scope.candidates:
-            if workload.ref.namespace == name:
-                candidate = scope.memberships.candidate(workload)
-                found.update(other_pod_webhooks(scope.snapshot, candidate.namespace_labels, candidate.labels))
-        if found:
-            yield Finding(CODES["MG112"], scope.snapshot.namespaces[name].ref, ", ".join(sorted(found)))
+    found: dict[str, set[str]] = defaultdict(set)
+    for workload in scope.candidates:
+        candidate = scope.memberships.candidate(workload)
+        others = other_pod_webhooks(scope.snapshot, candidate.namespace_labels, candidate.labels)
+        found[workload.ref.namespace].update(others)
+    for name in sorted(found):
+        if found[name]:
+            yield Finding(CODES["MG112"], scope.snapshot.namespaces[name].ref, ", ".join(sorted(found[name])))
 
 
 def native_sidecars(scope: Scope, _: Consents) -> Iterator[Finding]:
     """Sidecars among the init containers, once for each namespace."""
+    of_namespace: dict[str, list[ProxyKind]] = defaultdict(list)
+    for pod in scope.meshed_pods:
+        of_namespace[pod.ref.namespace].append(membership.proxy_kind(pod))
     for name in sorted(scope.namespaces):
-        kinds = [membership.proxy_kind(pod) for pod in scope.meshed_pods if pod.ref.namespace == name]
+        kinds = of_namespace[name]
         if native := kinds.count(ProxyKind.NATIVE):
             detail = f"{native} of {len(kinds)} sidecars are init containers"
             yield Finding(CODES["MG113"], scope.snapshot.namespaces[name].ref, detail)
