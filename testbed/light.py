@@ -31,10 +31,12 @@ def start(paths: RunPaths, progress: Progress) -> None:
         for name in ("users.yaml", "meshguard-system.yaml"):
             commands.apply(paths, (PACKAGE / "manifests" / name).read_text())
         istio.install_definitions(paths)
-        _start_fake_nodes(paths, processes)
+        start_kwok(paths, processes)
+        add_nodes(paths, _NODES)
 
 
-def _start_fake_nodes(paths: RunPaths, processes: Processes) -> None:
+def start_kwok(paths: RunPaths, processes: Processes) -> None:
+    """Start what the fake nodes live by."""
     kwok: list[str | Path] = [
         binaries.KWOK.folder / "kwok",
         f"--kubeconfig={credentials.component_kubeconfig(paths, 'kwok')}",
@@ -45,14 +47,23 @@ def _start_fake_nodes(paths: RunPaths, processes: Processes) -> None:
         f"--cidr={_FAKE_PODS}",
     ]
     processes.start("kwok", kwok)
+
+
+def add_nodes(paths: RunPaths, count: int) -> None:
+    """Make sure that there are so many fake nodes, and wait until all are ready.
+
+    Raises:
+        TestbedError: they were not in time.
+    """
+    processes = Processes(paths)
     template = (PACKAGE / "manifests" / "fake-node.yaml").read_text()
-    commands.apply(paths, "---\n".join(template.replace("NAME", f"fake{i}") for i in range(1, _NODES + 1)))
+    commands.apply(paths, "---\n".join(template.replace("NAME", f"fake{i}") for i in range(1, count + 1)))
     client = credentials.api_client(paths)
 
     def all_ready() -> bool:
         processes.require_running("kwok")
-        nodes = client.get("/api/v1/nodes")["items"]
-        return len(nodes) == _NODES and all(
+        nodes = client.get("/api/v1/nodes?labelSelector=type%3Dkwok")["items"]
+        return len(nodes) >= count and all(
             condition["status"] == "True"
             for node in nodes
             for condition in node.get("status", {}).get("conditions", [{"type": "Ready", "status": "Unknown"}])

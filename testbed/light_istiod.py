@@ -22,6 +22,7 @@ _NODE = "mesh1"
 _KUBELET_PORT = 10250
 _WEBHOOK_PORT = 443
 """The service's own port: nobody translates it to the one that the process would listen on by default."""
+PROCESSES = ("kwok-mesh", "istiod")
 _PODS = "10.101.0.1/16"
 _READY_S = 90
 _FORWARDED = (8080, 15014)
@@ -34,26 +35,43 @@ def install(paths: RunPaths) -> None:
     Raises:
         TestbedError: it did not come up.
     """
-    manifests = [m for m in istio.render_default() if m["kind"] not in _UNFIT]
-    deployment = next(m for m in manifests if m["kind"] == "Deployment")
-    _bind_to_node(deployment)
+    manifests = _manifests()
+    template = (PACKAGE / "manifests" / "fake-node.yaml").read_text()
+    template = template.replace("node: fake", "node: served").replace(", type: kwok", "")
+    commands.apply(paths, template.replace("NAME", _NODE))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": istio.SYSTEM_NAMESPACE}}
     commands.apply_objects(paths, [namespace, *manifests])
     service = credentials.api_client(paths).get(f"/api/v1/namespaces/{istio.SYSTEM_NAMESPACE}/services/istiod")
     commands.run_inside(paths, ["ip", "address", "replace", f"{service['spec']['clusterIP']}/32", "dev", "lo"])
-    processes = Processes(paths)
-    _start_node(paths, processes)
+    start(paths)
+
+
+def start(paths: RunPaths) -> None:
+    """Start the processes alone, where everything is installed; return when pods are injected.
+
+    Raises:
+        TestbedError: they did not come up.
+    """
+    processes, deployment = Processes(paths), _deployment(_manifests())
+    processes.start("kwok-mesh", _kwok(paths))
     processes.start("istiod", _istiod(paths, deployment), _environment(deployment))
     wait_until(lambda: _injects(paths, processes), _READY_S, "istiod to inject pods", 0.5)
 
 
-def _bind_to_node(deployment: dict[str, Any]) -> None:
-    spec = deployment["spec"]["template"]["spec"]
+def _manifests() -> list[dict[str, Any]]:
+    """Istio's charts, the pod of istiod bound to its node."""
+    manifests = [m for m in istio.render_default() if m["kind"] not in _UNFIT]
+    spec = _deployment(manifests)["spec"]["template"]["spec"]
     spec["nodeSelector"] = {"kubernetes.io/hostname": _NODE}
     spec["tolerations"] = [{"operator": "Exists"}]
+    return manifests
 
 
-def _start_node(paths: RunPaths, processes: Processes) -> None:
+def _deployment(manifests: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return next(m for m in manifests if m["kind"] == "Deployment")
+
+
+def _kwok(paths: RunPaths) -> list[str | Path]:
     forward = {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
         "kind": "ClusterPortForward",
@@ -65,7 +83,7 @@ def _start_node(paths: RunPaths, processes: Processes) -> None:
     }
     forwards = paths.config / "port-forwards.json"
     forwards.write_text(json.dumps(forward))
-    kwok: list[str | Path] = [
+    return [
         binaries.KWOK.folder / "kwok",
         f"--kubeconfig={credentials.component_kubeconfig(paths, 'kwok')}",
         "--manage-all-nodes=false",
@@ -80,10 +98,6 @@ def _start_node(paths: RunPaths, processes: Processes) -> None:
         f"--tls-cert-file={paths.credentials / 'apiserver.crt'}",
         f"--tls-private-key-file={paths.credentials / 'apiserver.key'}",
     ]
-    processes.start("kwok-mesh", kwok)
-    template = (PACKAGE / "manifests" / "fake-node.yaml").read_text()
-    template = template.replace("node: fake", "node: served").replace(", type: kwok", "")
-    commands.apply(paths, template.replace("NAME", _NODE))
 
 
 def _istiod(paths: RunPaths, deployment: Mapping[str, Any]) -> list[str | Path]:

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from meshguard.signals.portforward import Tunnels
     from meshguard.signals.prometheus import Prometheus
 
+#: How old a snapshot may be that stands for the cluster before a run. Seconds.
+RECENT_S = 10.0
 MESHES: tuple[Mesh, ...] = (IstioSidecar(),)
 
 
@@ -112,18 +114,31 @@ class Session:
     prometheus: Prometheus | None = None
     waits: Clock | None = None
     """The same time for the engine's own waits: a simulator's clock is moved on by whoever waits on this one."""
+    _read: list[tuple[float, Snapshot]] = field(default_factory=list)
 
     @property
     def clock_of_waits(self) -> Clock:
         """The clock on which the engine waits for what it has done to be seen."""
         return self.waits or self.clock
 
+    async def recent_snapshot(self) -> Snapshot:
+        """Return what was read a moment ago, or read anew where a person took the time to think. Raises ClusterError.
+
+        To read thousands of pods twice is what an exit without a question would mostly wait for.
+        """
+        if self._read and self.clock.now() - self._read[-1][0] < RECENT_S:
+            return self._read[-1][1]
+        return await self.cluster.snapshot()
+
     async def snapshot(self) -> Snapshot:
         """Read the cluster and its open runs: those recorded in it, and those that this machine alone knows.
 
         Raises ClusterError or JournalError.
         """
-        recorded = with_open_runs(await self.cluster.snapshot())
+        began = self.clock.now()
+        read = await self.cluster.snapshot()
+        self._read[:] = [(began, read)]
+        recorded = with_open_runs(read)
         local = still_open(tuple(local_records(self.target.runs, recorded.cluster.uid)))
         return await with_told_versions(replace(recorded, open_runs=(*recorded.open_runs, *local)), self.tunnels)
 

@@ -52,7 +52,7 @@ async def begin(opened: Session, plan: Plan, terms: Terms) -> RunDir:
     refused = [(diff.object, diff.problem) for diff in await preview_policies(opened, plan) if diff.problem]
     if refused:
         raise EditsRefused(refused)
-    opening = _opening(opened, terms, fingerprints_of(plan, await opened.cluster.snapshot()))
+    opening = _opening(opened, terms, fingerprints_of(plan, await opened.recent_snapshot()))
     records = _records(opened, plan)
 
     def hold_of(folder: RunDir) -> Hold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class Reader:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
         self._seen: dict[Ref, Resource] = {}
+        self._shared: dict[str, list[Any]] = {}
 
     def seen(self, ref: Ref) -> Resource | None:
         """The object as it was when it was read last, perhaps long ago."""
@@ -40,9 +42,18 @@ class Reader:
     def saw(self, doc: dict[str, Any], kind: str) -> Resource:
         """Trim a document of the API server, remember it, and return its view."""
         resource = resource_of(trimmed(kind, doc), kind)
+        if kind == "Pod":
+            self._share(doc)
         if kind != "Pod" and (kind != "ReplicaSet" or isinstance(resource, Workload)):
             self._seen[resource.ref] = resource
         return resource
+
+    def _share(self, pod: dict[str, Any]) -> None:
+        """Let pods of one template hold the same containers, which are most of what is kept of them."""
+        spec = pod.get("spec") or {}
+        for part in ("containers", "initContainers"):
+            if part in spec:
+                spec[part] = self._shared.setdefault(json.dumps(spec[part]), spec[part])
 
     def forget(self, ref: Ref) -> None:
         """Drop what is remembered of an object."""

@@ -46,6 +46,44 @@ def _hide_environment(pod_spec: Mapping[str, Any]) -> None:
                 container["env"] = [{"name": variable["name"]} for variable in container["env"]]
 
 
+#: Of a pod that is there already; its template, which is what rules read of these, stays whole.
+_POD_SPEC_UNUSED = (
+    "volumes",
+    "affinity",
+    "tolerations",
+    "topologySpreadConstraints",
+    "imagePullSecrets",
+    "securityContext",
+)
+_CONTAINER_UNUSED = (
+    "env",
+    "envFrom",
+    "volumeMounts",
+    "securityContext",
+    "livenessProbe",
+    "startupProbe",
+    "lifecycle",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+)
+_STATUS_UNUSED = ("imageID", "containerID", "allocatedResources", "resources", "volumeMounts")
+
+
+def _trim_pod(doc: dict[str, Any]) -> None:
+    """In a large mesh pods are nearly all that there is; most of each is what a sidecar is started with."""
+    spec, status = doc.get("spec") or {}, doc.get("status") or {}
+    for key in _POD_SPEC_UNUSED:
+        spec.pop(key, None)
+    for container in (c for part in _CONTAINER_LISTS for c in spec.get(part) or ()):
+        for key in _CONTAINER_UNUSED:
+            container.pop(key, None)
+    for part in ("containerStatuses", "initContainerStatuses"):
+        for state in status.get(part) or ():
+            for key in _STATUS_UNUSED:
+                state.pop(key, None)
+
+
 def _trim_replica_set(doc: dict[str, Any]) -> None:
     """Only the link between a pod and its Deployment counts; a set that stands alone is a workload."""
     metadata = doc["metadata"]
@@ -95,6 +133,7 @@ def _proxies_by_template(injector: Mapping[str, Any]) -> dict[str, int]:
 _INJECTOR_POLICY = ("policy", "alwaysInjectSelector", "neverInjectSelector")
 _SPECIAL: dict[str, Callable[[dict[str, Any]], None]] = {
     "Node": _trim_node,
+    "Pod": _trim_pod,
     "ReplicaSet": _trim_replica_set,
     "WasmPlugin": _trim_wasm_plugin,
     "ConfigMap": _trim_config_map,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from meshguard.model.verdict import Truth, Verdict
 from meshguard.ports import Clock, ClusterError
 
+#: So many times as long as a look took nobody looks again: the API server has better things to do in a large mesh.
+PAUSE = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Waited:
@@ -27,14 +30,17 @@ async def await_until(
     changed: Callable[[Verdict], Awaitable[None]],
     interrupted: Callable[[], bool],
 ) -> Waited:
-    """Look every `poll_s` seconds until the verdict is all there is to see or `deadline_s` seconds have passed.
+    """Look until the verdict is all there is to see or `deadline_s` seconds have passed.
 
-    It looks at least once, and once more when the deadline comes. `changed` hears of the first verdict and of every
-    different one. A cluster that does not answer is a verdict too: unknown.
+    That is every `poll_s` seconds, or less often where looks take long; at least once, and once more when the deadline
+    comes. `changed` hears of the first verdict and of every different one. A cluster that does not answer is a verdict
+    too: unknown.
     """
     began, said = clock.now(), None
     while True:
+        looking = clock.now()
         verdict = await _looked(look)
+        pause = max(poll_s, PAUSE * (clock.now() - looking))
         if verdict != said:
             await changed(verdict)
             said = verdict
@@ -43,7 +49,7 @@ async def await_until(
             return Waited(verdict, waited)
         if interrupted():
             return Waited(verdict, waited, interrupted=True)
-        await clock.sleep(min(poll_s, deadline_s - waited))
+        await clock.sleep(min(pause, deadline_s - waited))
 
 
 async def _looked(look: Callable[[], Awaitable[Verdict]]) -> Verdict:

@@ -19,7 +19,7 @@ from meshguard.model.snapshot import Snapshot
 from meshguard.model.verdict import Truth, Verdict, tally
 from meshguard.ports import Clock, Cluster, DataPlane, Measurements, Rejected
 from meshguard.verify import gate
-from meshguard.verify.rollout import rollout_missing
+from meshguard.verify.rollout import rollout_missing, still_rolling
 from meshguard.verify.unreachable import istiods_of, unreachable
 
 ENVOY = "envoy config_dump"
@@ -28,6 +28,7 @@ ADMISSION = "admission by dry run"
 STATS = "envoy stats"
 #: How often a watch over traffic says how far it has come; every change is an entry of the journal.
 SAID_EVERY_S = 10
+ADMITTED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,9 @@ class IstioJudge:
         workloads = await self._workloads(awaited.subject)
         missing = []
         chosen = proofs.representatives(workloads)
-        for workload in chosen:
-            try:
-                admitted = Pod(workload.ref, await self._cluster.admit_pod(proofs.probe_pod(workload)))
-            except Rejected as error:
-                missing.append(f"a pod of {workload.ref} would be refused: {error}")
+        for workload, admitted in zip(chosen, await self._admitted(chosen), strict=True):
+            if isinstance(admitted, Rejected):
+                missing.append(f"a pod of {workload.ref} would be refused: {admitted}")
                 continue
             injected = membership.proxy_kind(admitted) is not membership.ProxyKind.NONE
             revision = awaited.expect.get("revision", "")
@@ -146,6 +145,19 @@ class IstioJudge:
             elif revision and membership.revision_of(admitted) != revision:
                 missing.append(f"a pod of {workload.ref} would not be injected by revision {revision} yet")
         return tally(len(chosen) - len(missing), len(chosen), tuple(missing), (), ADMISSION)
+
+    async def _admitted(self, workloads: Sequence[Workload]) -> list[Pod | Rejected]:
+        """What admission makes of the next pod of each, so many at the same time as the API server is not hurt by."""
+        slots = asyncio.Semaphore(ADMITTED_AT_ONCE)
+
+        async def admit(workload: Workload) -> Pod | Rejected:
+            async with slots:
+                try:
+                    return Pod(workload.ref, await self._cluster.admit_pod(proofs.probe_pod(workload)))
+                except Rejected as error:
+                    return error
+
+        return await asyncio.gather(*(admit(workload) for workload in workloads))
 
     async def _workloads(self, subject: Iterable[str]) -> list[Workload]:
         refs = [Ref.parse(text) for text in subject]
@@ -214,6 +226,8 @@ class IstioJudge:
         refs = [Ref.parse(text) for text in awaited.subject]
         spaces = sorted({ref.namespace for ref in refs})
         kinds = sorted({ref.kind for ref in refs})
+        if (rolling := await self._still_rolling(refs)) is not None:
+            return rolling
         snapshot = await self._read(*kinds, "Pod", "ReplicaSet", namespaces=spaces)
         missing = []
         for ref in refs:
@@ -226,9 +240,19 @@ class IstioJudge:
                 missing.append(f"{ref}: {wrong}")
         return tally(len(refs) - len(missing), len(refs), tuple(missing), (), KUBERNETES)
 
+    async def _still_rolling(self, refs: Collection[Ref]) -> Verdict | None:
+        """The verdict as long as controllers themselves say that they are not done; thousands of pods are not read."""
+        kinds, spaces = sorted({ref.kind for ref in refs}), sorted({ref.namespace for ref in refs})
+        snapshot = await self._read(*kinds, namespaces=spaces)
+        found = [workload for ref in refs if isinstance(workload := snapshot.resources.get(ref), Workload)]
+        missing = tuple(f"{w.ref}: {words}" for w in sorted(found, key=_ref) if (words := still_rolling(w)))
+        return tally(len(refs) - len(missing), len(refs), missing, (), KUBERNETES) if missing else None
+
     async def _membership(self, awaited: Await) -> Verdict:
         refs = {Ref.parse(text) for text in awaited.subject}
         spaces = sorted({ref.namespace for ref in refs})
+        if (rolling := await self._still_rolling(refs)) is not None:
+            return rolling
         snapshot = await self._read("Pod", "ReplicaSet", namespaces=spaces)
         pods = [pod for pod in snapshot.pods if snapshot.workload_of_pod[pod.ref] in refs]
         meshed, revision = bool(awaited.expect["meshed"]), str(awaited.expect.get("revision", ""))
@@ -296,6 +320,10 @@ class IstioJudge:
             else:
                 missing += _field_differences(ref, resource, awaited.expect["fields"][text])
         return tally(len(awaited.subject) - len(missing), len(awaited.subject), tuple(missing), (), KUBERNETES)
+
+
+def _ref(workload: Workload) -> Ref:
+    return workload.ref
 
 
 def _decreed(side: ClientSide, client: Client, known: Iterable[hosts.MeshHost]) -> dict[str, ClientTls]:

@@ -8,6 +8,22 @@ from meshguard.mesh.istio_sidecar.restart import RESTART_MARK
 from meshguard.model.objects import Pod, Workload, dig
 
 
+def still_rolling(workload: Workload) -> str:
+    """Say what a Deployment itself still misses, "" when it says that it is done, and for all other kinds.
+
+    A hint only: what is done is seen on the pods. But while the controller says that it is not, nobody need look.
+    """
+    if workload.ref.kind != "Deployment":
+        return ""
+    status = dig(workload.doc, "status", default={})
+    if int(status.get("observedGeneration", 0)) < int(dig(workload.doc, "metadata", "generation", default=0)):
+        return "its controller has not seen the change yet"
+    new, ready, present = (int(status.get(key, 0)) for key in ("updatedReplicas", "readyReplicas", "replicas"))
+    if new < workload.replicas or present > new:
+        return f"{new} of {workload.replicas} pods are new, {present - new} old"
+    return "" if ready >= workload.replicas else f"{ready} of {workload.replicas} pods ready"
+
+
 def rollout_missing(workload: Workload, pods: Sequence[Pod], gone: Collection[str] = ()) -> str:
     """Say what is missing until the workload's pods are all of its present template, "" when nothing is.
 
