@@ -7,11 +7,12 @@ QUICK ?=
 AUTO ?=
 SCENARIO ?=
 SEED ?=
+PODS ?= 2400
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments prove-schedule bench-ansible bench-storm bench-sim historic clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments prove-schedule bench-ansible bench-fleet bench-storm bench-sim historic clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +53,10 @@ prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experime
 
 bench-storm: install
 	$(BIN)/python -m bench.storm $(PROXIES)
+
+# PODS=2400: fake pods, on a quiet machine; writes docs/performance.md
+bench-fleet: install
+	$(BIN)/python -m bench.fleet $(PODS) $(RUNS)
 
 bench-ansible: install
 	$(BIN)/python -m bench.ansible_layer $(RUNS)

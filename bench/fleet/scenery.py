@@ -74,7 +74,7 @@ async def _create(bed: Testbed, fleet: Fleet) -> None:
 async def _ready(api: Api, fleet: Fleet) -> bool:
     found = await api.get("/apis/apps/v1/deployments?limit=1000")
     ready = [item["status"].get("readyReplicas", 0) == REPLICAS for item in found["items"]]
-    return sum(ready) == fleet.deployments
+    return ready.count(True) >= fleet.deployments
 
 
 async def sidecars_left(api: Api) -> bool:
@@ -134,3 +134,14 @@ def _workload(namespace: str, name: str) -> Iterator[Write]:
     }
     yield Write("POST", f"/api/v1/namespaces/{namespace}/services", service)
     yield Write("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment)
+
+
+def deployments(bed: Testbed) -> list[str]:
+    """Names of the fleet's deployments that are there."""
+    return asyncio.run(_deployments(bed))
+
+
+async def _deployments(bed: Testbed) -> list[str]:
+    async with Api(bed.kubeconfig) as api:
+        found = (await api.get("/apis/apps/v1/deployments", metadata=True))["items"] or ()
+    return [m["name"] for m in (item["metadata"] for item in found) if m["namespace"].startswith("fleet-")]

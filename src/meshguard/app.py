@@ -128,7 +128,7 @@ class Session:
         """
         if self._read and self.clock.now() - self._read[-1][0] < RECENT_S:
             return self._read[-1][1]
-        return await self.cluster.snapshot()
+        return await self.snapshot()
 
     async def snapshot(self) -> Snapshot:
         """Read the cluster and its open runs: those recorded in it, and those that this machine alone knows.
@@ -136,11 +136,11 @@ class Session:
         Raises ClusterError or JournalError.
         """
         began = self.clock.now()
-        read = await self.cluster.snapshot()
-        self._read[:] = [(began, read)]
-        recorded = with_open_runs(read)
+        recorded = with_open_runs(await self.cluster.snapshot())
         local = still_open(tuple(local_records(self.target.runs, recorded.cluster.uid)))
-        return await with_told_versions(replace(recorded, open_runs=(*recorded.open_runs, *local)), self.tunnels)
+        whole = replace(recorded, open_runs=(*recorded.open_runs, *local))
+        self._read[:] = [(began, await with_told_versions(whole, self.tunnels))]
+        return self._read[-1][1]
 
 
 @asynccontextmanager
@@ -273,7 +273,7 @@ def own_rights() -> frozenset[Needed]:
 
 async def predicted_way_back(opened: Session, plan: Plan) -> Plan:
     """Plan the way back of an exit that has not been made, on the cluster as the exit would leave it."""
-    snapshot = await opened.snapshot()
+    snapshot = await opened.recent_snapshot()
     after = apply_plan(plan, snapshot, RUN_PLACEHOLDER)
     record = open_run_of(plan, after, RUN_PLACEHOLDER, owner=person(opened.target), reason="by hand")
     left = replace(after, open_runs=(*snapshot.open_runs, record))

@@ -240,7 +240,8 @@ def on_node(name: str, node: str) -> Pod:
 
 def test_a_node_that_takes_no_port_forwards_is_not_asked_for_each_of_its_pods() -> None:
     pods = [on_node(f"web-{n}", "deserted") for n in range(50)] + [on_node("pay", "node1")]
-    tunnels = CountedTunnels({p.ref.name: NobodyThere("HTTP 500") for p in pods} | {"pay": envoy})
+    answers_of: dict[str, Answer | Exception] = {p.ref.name: NobodyThere("HTTP 500") for p in pods}
+    tunnels = CountedTunnels({**answers_of, "pay": envoy})
     answers = read(tunnels, pods, ["inbound"], concurrency=4)
     gone = [a for a in answers.values() if isinstance(a, ProxyUnreachable)]
     assert len(gone) == 50

@@ -67,7 +67,7 @@ async def rehearsed(opened: Opened, plan: Plan) -> str:
     """Say whether a plan was rehearsed, by what this cluster and this machine know; nothing is raised for it."""
     try:
         records = await opened.cluster.list("ConfigMap", (NAMESPACE,))
-        control_plane = app.control_plane_versions(await opened.snapshot())
+        control_plane = app.control_plane_versions(await opened.recent_snapshot())
     except ClusterError as error:
         return f"unknown: {error}"
     found = evidence.known(records, folder_of(opened.target))
