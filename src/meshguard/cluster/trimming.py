@@ -56,8 +56,6 @@ _POD_SPEC_UNUSED = (
     "securityContext",
 )
 _CONTAINER_UNUSED = (
-    "env",
-    "envFrom",
     "volumeMounts",
     "securityContext",
     "livenessProbe",
