@@ -1,4 +1,4 @@
-"""The flight simulator: `sim up`, `sim status`, `sim down`."""
+"""The flight simulator: `sim up`, `sim status`, `sim down`, and the fleet on it (`fleet.py`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from meshguard.cli import options
+from meshguard.cli import fleet, options
 
 _name = click.option("--name", default="sim", show_default=True, help="One simulator of several.")
 
@@ -27,15 +27,25 @@ def sim() -> None:
     type=click.FloatRange(0.01, 10000),
     help="Simulated seconds per second.",
 )
+@click.option("--scenario", default="", help="Put the fleet of a scenario into it: one of ours, or a file.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the scenario.")
 @options.output
-def up(name: str, port: int, speed: float, output: str) -> None:
+def up(name: str, port: int, speed: float, scenario: str, seed: int, output: str) -> None:
     """Start a simulated cluster in the background and wait until it answers."""
     from dataclasses import asdict
 
     from meshguard.cli import render
     from meshguard.sim.api.instance import Folder, start
+    from meshguard.sim.fleet.scenario import load
+    from meshguard.sim.live import up as with_fleet
 
-    state = start(Folder(os.environ, name), port, speed, os.environ)
+    folder = Folder(os.environ, name)
+    if scenario:
+        load(scenario)  # a mistake in it is told here, and not by a program that does not start
+        environ = with_fleet.environment(os.environ, folder, scenario, seed)
+        state = start(folder, port, speed, environ, with_fleet.MODULE)
+    else:
+        state = start(folder, port, speed, os.environ)
     if output == "json":
         print(render.as_json("Simulator", asdict(state)))
         return
@@ -100,3 +110,7 @@ def down(name: str) -> None:
 
     ended = stop(Folder(os.environ, name))
     print(f"simulator {name!r} has ended" if ended else f"simulator {name!r} was not running")
+
+
+for command in (fleet.watch, fleet.what_if, fleet.sweep, fleet.scenario):
+    sim.add_command(command)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WAYS = ("ordered", "textbook", "by-hand")
 _LOOK_S = 2.0
+_WAVE = 25
+"""Workloads that restart together; the default of the real command."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,22 @@ class Leave(Decision):
             fleet.agenda.later(_LOOK_S, lambda: self._await(world))
             return
         fleet.happen("converged", "every proxy", "takes plaintext")
-        self._out(world, list(world.inject))
+        for namespace in world.inject:
+            world.inject[namespace] = False
+        self._wave(world, 0)
+
+    def _wave(self, world: World, begin: int) -> None:
+        """Restart a wave, and the next one when nobody in it has a sidecar any more."""
+        services = world.fleet.services[begin : begin + _WAVE]
+        if services:
+            world.restart(services)
+            self._await_wave(world, begin)
+
+    def _await_wave(self, world: World, begin: int) -> None:
+        if world.left(world.fleet.services[begin : begin + _WAVE]):
+            self._wave(world, begin + _WAVE)
+            return
+        world.fleet.agenda.later(_LOOK_S, lambda: self._await_wave(world, begin))
 
     def _all(self, world: World) -> None:
         world.fleet.happen("decided", "operator", "strip the label and restart")

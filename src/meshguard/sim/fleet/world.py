@@ -21,6 +21,8 @@ class World:
         self.fleet = Fleet(scenario, seed, self)
         self.inject: dict[str, bool] = {s.namespace: True for s in self.fleet.services}
         self._made = 0
+        self._follows: dict[str, Pod] = {}
+        """For each pod of a rollout that is not ready yet: the old one that goes when it is."""
         self._fill()
         for decision in decisions:
             decision.put(self)
@@ -45,8 +47,8 @@ class World:
     # Hands
 
     def evict(self, pod: Pod) -> None:
-        """Its ReplicaSet makes another one."""
-        self.replace(pod.service)
+        """Its ReplicaSet makes another one, which stands for the same old pod in a rollout."""
+        self.replace(pod.service, self._follows.pop(pod.key, None))
 
     def killed(self, pod: Pod, seconds: float) -> None:
         """The kubelet starts it again by itself."""
@@ -66,6 +68,8 @@ class World:
 
         def make() -> None:
             pod = self._create(service, self._place())
+            if old is not None:
+                self._follows[pod.key] = old
             self.fleet.agenda.later(c.START_S, lambda: self._up(pod, old))
 
         self.fleet.agenda.later(c.SCHEDULE_S, make)
@@ -73,6 +77,7 @@ class World:
     def _up(self, pod: Pod, old: Pod | None) -> None:
         if pod.key not in self.fleet.pods:
             return  # it was evicted meanwhile, and has been replaced
+        self._follows.pop(pod.key, None)
         self.fleet.set_ready(pod, True)
         if old is not None:
             self.fleet.remove(old)
@@ -95,6 +100,10 @@ class World:
             if key in service.pods:
                 self.replace(service, service.pods[key])
         self.fleet.agenda.later(c.SCHEDULE_S + c.START_S + 1.0, lambda: self._roll(service, rest))
+
+    def left(self, services: Iterable[Service]) -> bool:
+        """Whether no pod of these services has a sidecar any more."""
+        return not any(pod.meshed for service in services for pod in service.pods.values())
 
     def play(self, minutes: float = 0.0) -> Record:
         """Play to the end and return the record."""
