@@ -34,7 +34,7 @@ def times(log: FleetLog, deeds: Sequence[Deed]) -> Times:
     first = [h.at for h in log.happenings if h.kind in ("node-pressure", "oom-killed")]
     looked = [d for d in deeds if d.words[:2] == ("meshguard", "advise") and first and d.ended >= first[0]]
     noticed = next((d.ended for d in looked if words.FITS in d.output), None)
-    left = next((d for d in deeds if d.words[:2] == ("meshguard", "exit") and d.code in (0, 5)), None)
+    left = next((d for d in deeds if d.words[:2] == ("meshguard", "exit") and d.code in (0, words.PARTLY)), None)
     out = next(
         (s.at for s in log.samples if left and s.at >= left.began and s.meshed == 0), left.ended if left else None
     )
@@ -134,7 +134,7 @@ def _moments(log: FleetLog, when: Times, deeds: Sequence[Deed]) -> Iterator[Mome
 
 
 def _predictions(log: FleetLog, deeds: Sequence[Deed]) -> Iterator[Prediction]:
-    left = next((d for d in deeds if d.words[:2] == ("meshguard", "exit") and d.code == 0), None)
+    left = next((d for d in deeds if d.words[:2] == ("meshguard", "exit") and d.code in (0, words.PARTLY)), None)
     if left is None:
         return
     expected = _EXPECTED.search(left.output)

@@ -6,6 +6,8 @@ from meshguard.sim.fleet.scenario import Scenario
 
 STEADY = ("meshguard", "verify", "-f", "steady-state")
 ADVISE = ("meshguard", "advise")
+PARTLY = 5
+"""The exit code of a run that could not ask every proxy: in the middle of an incident some are being restarted."""
 FITS = "what to do: "
 """What `advise` says of a runbook that fits."""
 SCOPE = ("--whole-mesh", "--cap", "100%")
