@@ -63,6 +63,10 @@ class Clock(Protocol):
 class Cluster(Protocol):
     """The Kubernetes API, as far as meshguard uses it. Every call has a timeout."""
 
+    def end_by(self, moment: float) -> None:
+        """Let no call take longer than until this moment of the clock and a short grace, however patient it is."""
+        ...
+
     async def identity(self) -> ClusterIdentity:
         """Say which cluster this is. Raises Unreachable or Forbidden."""
         ...

@@ -135,6 +135,50 @@ def test_a_creation_whose_answer_is_lost_is_recognised(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+class SlowClock(FakeClock):
+    """Every look at the clock takes a while, as an attempt does that is not answered."""
+
+    def now(self) -> float:
+        self.seconds += 1.0
+        return self.seconds
+
+
+@pytest.mark.parametrize("trouble", [status(503, "apiserver is shutting down"), Say(429, {}, {"Retry-After": "2"})])
+def test_all_rounds_of_a_write_together_have_the_time_of_one_call(tmp_path: Path, trouble: Say) -> None:
+    clock = SlowClock()
+    server = ApiServer().on("GET /api/v1/pods", {"items": []})
+    server.on(f"GET {PATH}", namespace("shop"), trouble).on(f"PATCH {PATH}", Say(then_break=True))
+
+    async def scenario() -> float:
+        async with connected(server, tmp_path, clock=clock, patience=Patience(60.0, 60.0, 20.0)) as cluster:
+            await cluster.list("Pod")
+            began = clock.seconds
+            with pytest.raises(Unreachable):
+                await cluster.change(SHOP, "uid-shop", [LABEL])
+            return clock.seconds - began
+
+    assert asyncio.run(scenario()) < 30
+
+
+@pytest.mark.parametrize(("late", "at_most"), [(-10.0, 15.0), (0.0, 5.0), (60.0, 2.0)])
+def test_no_call_goes_on_for_long_after_the_moment_by_which_all_was_to_end(
+    tmp_path: Path, late: float, at_most: float
+) -> None:
+    clock = FakeClock()
+    server = ApiServer().on("GET /api/v1/pods", {"items": []}).on(f"GET {PATH}", status(503, "shutting down"))
+
+    async def scenario() -> float:
+        async with connected(server, tmp_path, clock=clock) as cluster:
+            await cluster.list("Pod")
+            cluster.end_by(clock.seconds - late)
+            began = clock.seconds
+            with pytest.raises(Unreachable, match="shutting down"):
+                await cluster.get(SHOP)
+            return clock.seconds - began
+
+    assert asyncio.run(scenario()) <= at_most
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -12,7 +12,9 @@ from meshguard.journal.events import Done, Intent, Stopped
 from meshguard.journal.journal import read_entries
 from meshguard.model.change import read
 from meshguard.model.durations import seconds_of
+from meshguard.model.objects import Ref
 from meshguard.model.verdict import Truth, Verdict
+from meshguard.ports import Unreachable
 from tests.fakes.judge import YES, FakeJudge
 from tests.fakes.world import INJECTION, PAY, World, exit_plan
 
@@ -61,6 +63,42 @@ def test_a_run_that_is_resumed_gets_the_time_that_it_is_given_then(tmp_path: Pat
     assert world.clock.seconds - began == pytest.approx(5.0)
     world.take_up(folder.run)
     world.judge = FakeJudge(YES)
+    assert world.run(folder, plan).result is Result.DONE
+
+
+def test_the_cluster_is_told_when_all_is_to_end(tmp_path: Path) -> None:
+    world, plan = World(tmp_path, judge=FakeJudge(NO)), exit_plan()
+    folder = world.begin(plan, deadline_s=10.0)
+    world.clock.seconds += 4.0
+    world.run(folder, plan)
+    assert world.cluster.ends_by == pytest.approx(10.0)
+
+
+def test_without_a_deadline_calls_are_as_patient_as_ever(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    world.run(world.begin(plan), plan)
+    assert world.cluster.ends_by is None
+
+
+def test_a_cluster_that_is_silent_when_the_deadline_passes_is_said_to_be_so(tmp_path: Path) -> None:
+    world, plan = World(tmp_path), exit_plan()
+    folder = world.begin(plan, deadline_s=10.0)
+
+    def silent(verb: str, ref: Ref) -> None:
+        if ref == PAY:
+            world.clock.seconds += 12.0
+            raise Unreachable("server gave no answer to PATCH within 12.0 s: timed out")
+
+    world.cluster.before_write = silent
+    outcome = world.run(folder, plan)
+    assert (outcome.result, outcome.goes_on) == (Result.PARTIAL, False)
+    assert outcome.sentence == (
+        "Un-enrol: stopped, because the run's deadline has passed; 2 of 5 steps are done, 1 of 4 phases are over;"
+        " at the end server gave no answer to PATCH within 12.0 s: timed out"
+    )
+    assert read_entries(folder.journal)[-1].event == Stopped("un-enrol", "partial", outcome.sentence, ())
+    world.cluster.before_write = lambda verb, ref: None
+    world.take_up(folder.run)
     assert world.run(folder, plan).result is Result.DONE
 
 

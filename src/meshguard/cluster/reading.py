@@ -59,10 +59,13 @@ class Reader:
         """Drop what is remembered of an object."""
         self._seen.pop(ref, None)
 
-    async def get(self, ref: Ref) -> Resource | None:
-        """Read one object; None when it is not there. Raises ClusterError."""
+    async def get(self, ref: Ref, until: float | None = None) -> Resource | None:
+        """Read one object, by `until` where several calls share their time; None when it is not there.
+
+        Raises ClusterError.
+        """
         try:
-            doc = await self._requests.read(KINDS[ref.kind].path(ref.namespace, ref.name))
+            doc = await self._requests.read(KINDS[ref.kind].path(ref.namespace, ref.name), until=until)
         except NotFound:
             self.forget(ref)
             return None

@@ -36,6 +36,9 @@ class Patience:
     """For one attempt."""
     total_s: float = 60.0
     """For all attempts of one call; long enough to outlive the restart of an API server."""
+    grace_s: float = 5.0
+    """For all calls together, once the moment has passed by which everything was to end: what is under way is ended,
+    and written down."""
     connect_s: float = 3.0
     """For one TCP connection."""
     first_pause_s: float = 0.1
@@ -51,7 +54,7 @@ def patience_of(run: str) -> Patience:
     return replace(usual, first_contact_s=usual.total_s) if run else usual
 
 
-_SHORTEST_ATTEMPT_S = 0.05
+_SHORTEST_ATTEMPT_S, _SHORTEST_CALL_S = 0.05, 0.5
 
 
 class _Again(Exception):
@@ -84,6 +87,7 @@ class Requests:
         """Requests sent so far, repetitions included."""
         self._headers = tuple(headers)
         self._answered = False
+        self._end: float | None = None
         self._renewals = 0
         self._renewing = asyncio.Lock()
         self._opened = [(client, connections)]
@@ -99,12 +103,32 @@ class Requests:
             await client.close()  # type: ignore[no-untyped-call]
             await connections.close()
 
-    async def read(self, path: str, query: Query = (), *, accept: str = JSON) -> Any:
-        """GET a document. Raises ClusterError."""
-        return await self._send("GET", path, query, {"Accept": accept}, None, repeatable=True)
+    def end_by(self, moment: float) -> None:
+        """Let no call take longer than until this moment of the clock and a short grace, however patient it is."""
+        self._end = moment
+
+    def until(self) -> float:
+        """Return the moment of the clock until which something that begins now may take."""
+        now = self.clock.now()
+        usual = now + (self.patience.total_s if self._answered else self.patience.first_contact_s)
+        if self._end is None:
+            return usual
+        return min(usual, max(self._end + self.patience.grace_s, now + _SHORTEST_CALL_S))
+
+    async def read(self, path: str, query: Query = (), *, accept: str = JSON, until: float | None = None) -> Any:
+        """GET a document, by `until` where several calls share their time. Raises ClusterError."""
+        return await self._send("GET", path, query, {"Accept": accept}, None, until, repeatable=True)
 
     async def write(
-        self, method: str, path: str, body: Any, *, query: Query = (), content_type: str = JSON, harmless: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        query: Query = (),
+        content_type: str = JSON,
+        harmless: bool = False,
+        until: float | None = None,
     ) -> Any:
         """Send a write and return the server's document.
 
@@ -112,7 +136,7 @@ class Requests:
         Raises Undecided when the answer was lost, and ClusterError.
         """
         headers = {"Accept": JSON, "Content-Type": content_type}
-        return await self._send(method, path, query, headers, body, repeatable=harmless)
+        return await self._send(method, path, query, headers, body, until, repeatable=harmless)
 
     async def headers(self, more: Mapping[str, str] | None = None) -> CIMultiDict[str]:
         """The headers that every request carries: who asks, in whose name, for which run."""
@@ -137,10 +161,18 @@ class Requests:
         return self._renewals
 
     async def _send(
-        self, method: str, path: str, query: Query, headers: Mapping[str, str], body: Any, *, repeatable: bool
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        body: Any,
+        until: float | None,
+        *,
+        repeatable: bool,
     ) -> Any:
         started, pause, renewed = self.clock.now(), self.patience.first_pause_s, False
-        deadline = started + (self.patience.total_s if self._answered else self.patience.first_contact_s)
+        deadline = self.until() if until is None else until
         while True:
             seen = self._renewals
             try:

@@ -18,7 +18,8 @@ from meshguard.ports import ClusterError, Gone, Rejected, Unreachable, WriteConf
 
 FIELD_MANAGER = "meshguard"
 _ROUNDS = 6
-"""How often a write looks again and repeats itself: lost answers, edits of others at the same moment."""
+"""How often a write looks again and repeats itself: lost answers, edits of others at the same moment. All rounds
+together have the time of one call."""
 _FIRST_PAUSE_S = 0.1
 """The pause before the second attempt; it doubles from attempt to attempt."""
 
@@ -37,9 +38,10 @@ class Writer:
         view, fresh = self._reader.seen(ref), False
         trouble: ClusterError | None = None
         sent: Patch = []
+        until = self._requests.until()
         for attempt in range(_ROUNDS):
             if view is None:
-                view, fresh = await self._look(ref), True
+                view, fresh = await self._look(ref, until), True
             try:
                 patch = _patch_for(view, uid, changes)
             except (Gone, WriteConflict):
@@ -55,7 +57,7 @@ class Writer:
                 # The object looks as we thought, so it was not a `test` that failed.
                 raise Rejected(f"{ref}: {trouble}") from trouble
             try:
-                return await self._send_patch(ref, patch, dry_run)
+                return await self._send_patch(ref, patch, dry_run, until)
             except NotFound:
                 self._reader.forget(ref)
                 raise Gone(f"{ref} is not there any more") from None
@@ -69,15 +71,17 @@ class Writer:
     async def _pause(self, attempt: int) -> None:
         await self._requests.clock.sleep(_FIRST_PAUSE_S * 2**attempt)
 
-    async def _look(self, ref: Ref) -> Resource:
-        resource = await self._reader.get(ref)
+    async def _look(self, ref: Ref, until: float) -> Resource:
+        resource = await self._reader.get(ref, until)
         if resource is None:
             raise Gone(f"{ref} is not there")
         return resource
 
-    async def _send_patch(self, ref: Ref, patch: Patch, dry_run: bool) -> Resource:
+    async def _send_patch(self, ref: Ref, patch: Patch, dry_run: bool, until: float) -> Resource:
         path = KINDS[ref.kind].path(ref.namespace, ref.name)
-        doc = await self._requests.write("PATCH", path, patch, query=_query(dry_run), content_type=JSON_PATCH)
+        doc = await self._requests.write(
+            "PATCH", path, patch, query=_query(dry_run), content_type=JSON_PATCH, until=until
+        )
         if dry_run:
             return resource_of(trimmed(ref.kind, doc), ref.kind)
         return self._reader.saw(doc, ref.kind)
@@ -88,16 +92,17 @@ class Writer:
         metadata = manifest["metadata"]
         ref = Ref(kind.name, metadata.get("namespace", ""), metadata["name"])
         lost: Undecided | None = None
+        until = self._requests.until()
         for attempt in range(_ROUNDS):
             try:
                 doc = await self._requests.write(
-                    "POST", kind.path(ref.namespace), dict(manifest), query=_query(dry_run)
+                    "POST", kind.path(ref.namespace), dict(manifest), query=_query(dry_run), until=until
                 )
             except Undecided as error:
                 lost = error
                 await self._pause(attempt)
             except Conflict as conflict:
-                there = await self._reader.get(ref) if lost else None
+                there = await self._reader.get(ref, until) if lost else None
                 if there is not None and _contains(there.doc, manifest):
                     return there
                 raise Rejected(f"{ref} exists already") from conflict
@@ -117,14 +122,15 @@ class Writer:
             "propagationPolicy": "Background",  # the API's default would leave the pods of a Job behind
         }
         trouble: ClusterError | None = None
+        until = self._requests.until()
         for attempt in range(_ROUNDS):
             try:
-                await self._requests.write("DELETE", path, options)
+                await self._requests.write("DELETE", path, options, until=until)
                 return self._reader.forget(ref)
             except NotFound:
                 return self._reader.forget(ref)
             except Conflict as error:
-                there = await self._reader.get(ref)
+                there = await self._reader.get(ref, until)
                 if there is not None and there.uid != uid:
                     raise WriteConflict(ref, ("metadata", "uid"), uid, there.uid) from None
                 trouble = error

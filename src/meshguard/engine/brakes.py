@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshguard.engine.outcome import Outcome, Result
+from meshguard.engine.outcome import Cause, Outcome, Result, refused
+from meshguard.engine.progress import seconds_between
 from meshguard.engine.stop import StopSignal
 from meshguard.journal.errors import LeaseLost
 from meshguard.journal.lease import Hold
 from meshguard.journal.state import RunState, Tally
-from meshguard.ports import Clock
+from meshguard.ports import Clock, Cluster, ClusterError, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,25 @@ class Brakes:
         self.require_hold()
         if not self._late(self.tally.state):
             return Outcome(Result.STOPPED, f"{doing}: stopped at a safe point, as asked", missing=missing)
+        sentence = f"{doing}: stopped at a safe point, because the run's deadline has passed; {self._so_far()}"
+        return Outcome(Result.PARTIAL, sentence, missing=missing)
+
+    def refused(self, error: ClusterError, doing: str) -> Outcome:
+        """Make the outcome of something that the cluster did not let us do: silence at the deadline is no failure."""
+        if not isinstance(error, Unreachable) or not self._late(self.tally.state):
+            return refused(error, doing)
+        sentence = f"{doing}: stopped, because the run's deadline has passed; {self._so_far()}; at the end {error}"
+        return Outcome(Result.PARTIAL, sentence, cause=Cause.UNREACHABLE)
+
+    def hasten(self, cluster: Cluster) -> None:
+        """Let no call to the cluster go on for long after the run's deadline."""
+        if deadline_at := self.tally.state.deadline_at:
+            cluster.end_by(self.clock.now() + seconds_between(self.clock.wall(), deadline_at))
+
+    def _so_far(self) -> str:
         state, shapes = self.tally.state, self.tally.state.opened.phases
         steps = f"{sum(mark.state.settled for mark in state.steps.values())} of {sum(s.steps for s in shapes)} steps"
-        sentence = (
-            f"{doing}: stopped at a safe point, because the run's deadline has passed;"
-            f" {steps} are done, {len(state.phases)} of {len(shapes)} phases are over"
-        )
-        return Outcome(Result.PARTIAL, sentence, missing=missing)
+        return f"{steps} are done, {len(state.phases)} of {len(shapes)} phases are over"
 
     def _late(self, state: RunState) -> bool:
         """Times of day in one form compare as text."""

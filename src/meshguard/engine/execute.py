@@ -86,6 +86,7 @@ class Executor:
         unready = [before.name for before in plan.phases[: plan.phases.index(phase)] if before.name not in state.phases]
         if unready:
             return Outcome(Result.FAILED, f"{name} comes after {', '.join(unready)}", cause=Cause.ORDER)
+        self._brakes.hasten(self._cluster)
         self._journal.reserve(room_for([phase]))
         await self._scribe.record(ev.PhaseStarted(name))
         try:
@@ -103,7 +104,7 @@ class Executor:
         except _Halt as halt:
             return halt.outcome
         except ClusterError as error:
-            return refused(error, phase.title)
+            return self._brakes.refused(error, phase.title)
         except JournalError:
             raise
         except Exception as error:
