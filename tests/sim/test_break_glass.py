@@ -9,40 +9,12 @@ from typing import Any
 
 import pytest
 
-from meshguard.sim.api.cluster import SimulatedCluster
-from meshguard.sim.api.objects import Write
 from tests.cli.driver import Meshguard
-from tests.sim.asking import deployment
 from tests.sim.bed import running
+from tests.sim.meshed import BOTH, furnish
 from tests.sim.proxies import Proxies
 
 TERMS = ("--context", "testbed", "--yes", "--reason", "practice")
-WORKLOADS = ("shop-web", "shop-pay")
-
-
-def furnish(cluster: SimulatedCluster) -> None:
-    """Two meshed namespaces with a workload and its service each; the mesh is STRICT."""
-    strict = {"metadata": {"name": "default"}, "spec": {"mtls": {"mode": "STRICT"}}}
-    cluster.create("security.istio.io/v1", "PeerAuthentication", "istio-system", strict)
-    namespaces = cluster.registry.find("", "v1", "namespaces")
-    assert namespaces
-    for name in WORKLOADS:
-        labels = {"istio-injection": "enabled", "kubernetes.io/metadata.name": name}
-        cluster.objects.update(namespaces, "", name, lambda old, labels=labels: _labelled(old, labels), Write())  # type: ignore[misc]
-        body = deployment("app", replicas=2)
-        (container,) = body["spec"]["template"]["spec"]["containers"]
-        container |= {"readinessProbe": {"tcpSocket": {"port": 8080}}, "ports": [{"containerPort": 8080}]}
-        cluster.create("apps/v1", "Deployment", name, {"metadata": body["metadata"], "spec": body["spec"]})
-        ports = [{"name": "http", "port": 80, "targetPort": 8080}]
-        spec = {"selector": {"app": "app"}, "ports": ports}
-        cluster.create("v1", "Service", name, {"metadata": {"name": "app"}, "spec": spec})
-    for _ in range(20):
-        cluster.clock.advance(0.5)
-        cluster.work.settle()
-
-
-def _labelled(old: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    return {**old, "metadata": {**old["metadata"], "labels": labels}}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +27,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meshguard]:
 def seen(meshguard: Meshguard) -> dict[str, dict[str, Any]]:
     answer = meshguard("status", "-n", "shop-web", "-n", "shop-pay", "--context", "testbed", "-o", "json")
     assert answer.code == 0, answer.err
-    return {row["namespace"]: row for row in json.loads(answer.out)["workloads"] if row["namespace"] in WORKLOADS}
+    return {row["namespace"]: row for row in json.loads(answer.out)["workloads"] if row["namespace"] in BOTH}
 
 
 def test_out_and_back(mesh: Meshguard) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from meshguard.cli import fleet, options
+
+if TYPE_CHECKING:
+    from meshguard.sim.api.instance import State
 
 _name = click.option("--name", default="sim", show_default=True, help="One simulator of several.")
 
@@ -87,19 +91,50 @@ def status(name: str, output: str) -> None:
 def clock(name: str, speed: float | None, paused: bool | None, output: str) -> None:
     """Tell a simulated cluster's time, and change how it passes; exit code 8 when it is not running."""
     from meshguard.cli import render
+    from meshguard.sim.api.instance import set_clock
+
+    told = set_clock(_running(name), speed=speed, paused=paused)
+    if output == "json":
+        print(render.as_json("SimulatedTime", told))
+        return
+    print(f"{told['wall']}, {'paused' if told['paused'] else 'speed {:g}'.format(told['speed'])}")
+
+
+_share = click.FloatRange(0, 1)
+
+
+@sim.command("faults")
+@_name
+@click.option("--latency", "latency_s", default=0.0, type=click.FloatRange(0, 60), help="Each answer up to so late, s.")
+@click.option("--too-many", default=0.0, type=_share, help="Share of requests answered by 429 with Retry-After.")
+@click.option("--server-errors", default=0.0, type=_share, help="Share of requests answered by 500, 503 or 504.")
+@click.option("--resets", default=0.0, type=_share, help="Share of requests whose connection breaks.")
+@click.option("--lost-events", default=0.0, type=_share, help="Share of watch events that never arrive.")
+@click.option("--outage", is_flag=True, help="Nobody answers any more.")
+@click.option("--seed", default=0, help="The same seed tells the same story.")
+@options.output
+def faults(name: str, output: str, **wanted: float) -> None:
+    """Let these things go wrong between clients and the simulated API server; without any, everything is well again."""
+    from meshguard.cli import render
+    from meshguard.sim.api.instance import set_faults
+
+    told = set_faults(_running(name), wanted)
+    if output == "json":
+        print(render.as_json("SimulatedFaults", told))
+        return
+    print(", ".join(f"{key} {value}" for key, value in told.items() if key in wanted and value) or "no faults")
+
+
+def _running(name: str) -> State:
     from meshguard.cli.codes import Exit
-    from meshguard.sim.api.instance import Folder, set_clock
+    from meshguard.sim.api.instance import Folder
 
     folder = Folder(os.environ, name)
     state = folder.read() if folder.is_held() else None
     if state is None:
         print(f"meshguard: simulator {name!r} is not running", file=sys.stderr)
         sys.exit(Exit.UNREACHABLE)
-    told = set_clock(state, speed=speed, paused=paused)
-    if output == "json":
-        print(render.as_json("SimulatedTime", told))
-        return
-    print(f"{told['wall']}, {'paused' if told['paused'] else 'speed {:g}'.format(told['speed'])}")
+    return state
 
 
 @sim.command("down")

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from aiohttp import WSMsgType, web
 
 from meshguard.sim.api.api import Api
+from meshguard.sim.api.faults import Break, Fate, Trouble
 from meshguard.sim.api.identity import User
 from meshguard.sim.api.pods.portforward import SUBPROTOCOL, Tunnel
 from meshguard.sim.api.requests import LARGEST_BODY, Request
@@ -24,8 +25,8 @@ Authenticate = Callable[[web.Request], User | None]
 class HttpFront:
     """Serves an Api over HTTP."""
 
-    def __init__(self, api: Api, authenticate: Authenticate) -> None:
-        self._api, self._authenticate = api, authenticate
+    def __init__(self, api: Api, authenticate: Authenticate, trouble: Trouble | None = None) -> None:
+        self._api, self._authenticate, self._trouble = api, authenticate, trouble or Trouble()
 
     def application(self) -> web.Application:
         """The application for aiohttp."""
@@ -34,6 +35,19 @@ class HttpFront:
         return application
 
     async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        fate = self._trouble.fate(incoming.method, incoming.path_qs)
+        if fate.wait_s:
+            await asyncio.sleep(fate.wait_s)
+        if fate.breaks is Break.BEFORE:
+            return _broken(incoming)
+        if fate.refusal and not fate.carried_out:
+            return _whole(error(fate.refusal))
+        answer = await self._answer(incoming, fate)
+        if fate.breaks is Break.AFTER:
+            return _broken(incoming)
+        return _whole(error(fate.refusal)) if fate.refusal else answer
+
+    async def _answer(self, incoming: web.Request, fate: Fate) -> web.StreamResponse:
         user = self._authenticate(incoming)
         if user is None:
             return _whole(error(unauthorized()))
@@ -51,7 +65,15 @@ class HttpFront:
             return await _upgraded(incoming, response.upgrade)
         if response.stream is None:
             return _whole(response)
-        return await _stream(incoming, response, response.stream)
+        stream = response.stream
+        return await _stream(incoming, response, self._trouble.thinned(stream, fate.loses) if fate.loses else stream)
+
+
+def _broken(incoming: web.Request) -> web.Response:
+    """Close the connection; what is returned reaches nobody."""
+    if incoming.transport is not None:
+        incoming.transport.abort()
+    return web.Response(status=500)
 
 
 def _whole(response: Response) -> web.Response:

@@ -151,7 +151,16 @@ def start(
 def set_clock(state: State, *, speed: float | None = None, paused: bool | None = None) -> dict[str, Any]:
     """Change the clock of a running simulator and return what it tells. Raises SimError."""
     changes = {name: value for name, value in (("speed", speed), ("paused", paused)) if value is not None}
-    request = urllib.request.Request(state.clock + "/set", json.dumps(changes).encode(), method="POST")
+    return _switch(state, "set", changes)
+
+
+def set_faults(state: State, faults: Mapping[str, Any]) -> dict[str, Any]:
+    """Let these things go wrong in a running simulator, and no others; return them. Raises SimError."""
+    return _switch(state, "faults", faults)
+
+
+def _switch(state: State, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    request = urllib.request.Request(f"{state.clock}/{name}", json.dumps(dict(wanted)).encode(), method="POST")
     try:
         with urllib.request.urlopen(request, timeout=_END_S) as answer:
             told: dict[str, Any] = json.load(answer)
@@ -159,7 +168,7 @@ def set_clock(state: State, *, speed: float | None = None, paused: bool | None =
     except urllib.error.HTTPError as error:
         raise SimError(json.load(error)["error"]) from error
     except (OSError, ValueError) as error:
-        raise SimError(f"the clock of the simulator {state.name!r} does not answer: {error}") from error
+        raise SimError(f"the simulator {state.name!r} does not answer: {error}") from error
 
 
 def stop(folder: Folder) -> bool:

@@ -12,13 +12,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 from meshguard.sim import clock_server
 from meshguard.sim.api.audit import Audit
 from meshguard.sim.api.certificates import issue, server_side
 from meshguard.sim.api.cluster import SimulatedCluster
+from meshguard.sim.api.faults import Faults, Trouble
 from meshguard.sim.api.http import HttpFront, serving
 from meshguard.sim.api.instance import Folder, SimError, State
 from meshguard.sim.api.people import Tokens, write_kubeconfig
@@ -52,11 +54,18 @@ async def running(folder: Folder, port: int, speed: float, furnish: Furnish = _b
         furnish(cluster)
         log = held_files.enter_context(folder.audit.open("w", buffering=1))
         cluster.api.audit = Audit(clock, log.write)
+        trouble = Trouble()
+
+        def switch(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+            trouble.switch(Faults.of(wanted))
+            return trouble.faults.to_json()
+
         context = server_side(certificates, folder.path)
         try:
+            front, switches = HttpFront(cluster.api, tokens.authenticate, trouble), {"faults": switch}
             async with (
-                serving(HttpFront(cluster.api, tokens.authenticate), port, context) as bound,
-                clock_server.serving(clock) as time_url,
+                serving(front, port, context) as bound,
+                clock_server.serving(clock, switches) as time_url,
             ):
                 server = f"https://127.0.0.1:{bound}"
                 cluster.api.address = server.removeprefix("https://")
