@@ -120,9 +120,9 @@ class Proxies:
                 target = self._store.get("pods", address["targetRef"]["namespace"], address["targetRef"]["name"])
                 meshed = target and self.responder(target.doc, 15000) and self.mode(target.key[0]) != "DISABLE"
                 mark = {"envoy.transport_socket_match": {"tlsMode": "istio"}} if meshed else {}
-                place = {"socket_address": {"address": address["ip"], "port_value": numbers[0]}}
+                socket = {"socket_address": {"address": address["ip"], "port_value": numbers[0]}}
                 metadata = {"filter_metadata": mark}
-                out.append({"endpoint": {"address": place}, "health_status": "HEALTHY", "metadata": metadata})
+                out.append({"endpoint": {"address": socket}, "health_status": "HEALTHY", "metadata": metadata})
         return {"cluster_name": name, "endpoints": [{"lb_endpoints": out}]}
 
 

@@ -35,7 +35,7 @@ from meshguard.sim.api.http import HttpFront, serving
 from meshguard.sim.api.identity import SYSTEM
 from meshguard.sim.api.store import Change, Event
 from tests.cluster.api_server import CALM, kubeconfig
-from tests.engine.test_local_only import Unmeasured
+from tests.rules.test_policies_preflight import Unmeasured
 from tests.sim.bed import furnished
 from tests.sim.meshed import BOTH, LEAVING, STAYING, furnish
 from tests.sim.proxies import POLICIES, Proxies
@@ -153,11 +153,12 @@ async def attempt(found: World, plan: Plan, run: str) -> Outcome:
 
 async def carried_out(found: World, plan_of: Any, faults: Faults) -> str:
     """Plan, begin, run and, where that fails, resume, under faults at first; return the run once it is done."""
-    run, plan, problems = "", None, []
+    run, problems = "", []
+    plan: Plan | None = None
     for number in range(_ATTEMPTS + _CALM_ATTEMPTS):
         found.trouble.switch(faults if number < _ATTEMPTS else Faults())
         try:
-            if not run:
+            if plan is None or not run:
                 plan = await plan_of(found.opened)
                 settle(plan)
                 run = (await execution.begin(found.opened, plan, execution.Terms("practice"))).run
