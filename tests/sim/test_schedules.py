@@ -42,7 +42,7 @@ from tests.sim.proxies import POLICIES, Proxies
 
 LAG_S = 3.0
 """How far the proxies are behind the API, in simulated seconds."""
-SCHEDULES = int(os.environ.get("SCHEDULES", "24"))
+SCHEDULES = int(os.environ.get("SCHEDULES", "8"))
 _PER_TEST = 8
 _ATTEMPTS = 3
 _CALM_ATTEMPTS = 5
