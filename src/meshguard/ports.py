@@ -63,8 +63,11 @@ class Clock(Protocol):
 class Cluster(Protocol):
     """The Kubernetes API, as far as meshguard uses it. Every call has a timeout."""
 
-    def end_by(self, moment: float) -> None:
-        """Let no call take longer than until this moment of the clock and a short grace, however patient it is."""
+    def end_in(self, seconds: float) -> None:
+        """Let no call take longer than until so many seconds from now and a short grace, however patient it is.
+
+        Seconds, not a moment: the run may live by a simulator's clock, patience with a server by this machine's.
+        """
         ...
 
     async def identity(self) -> ClusterIdentity:

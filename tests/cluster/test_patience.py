@@ -170,7 +170,7 @@ def test_no_call_goes_on_for_long_after_the_moment_by_which_all_was_to_end(
     async def scenario() -> float:
         async with connected(server, tmp_path, clock=clock) as cluster:
             await cluster.list("Pod")
-            cluster.end_by(clock.seconds - late)
+            cluster.end_in(-late)
             began = clock.seconds
             with pytest.raises(Unreachable, match="shutting down"):
                 await cluster.get(SHOP)

@@ -71,13 +71,13 @@ def test_the_cluster_is_told_when_all_is_to_end(tmp_path: Path) -> None:
     folder = world.begin(plan, deadline_s=10.0)
     world.clock.seconds += 4.0
     world.run(folder, plan)
-    assert world.cluster.ends_by == pytest.approx(10.0)
+    assert world.cluster.ends_in == pytest.approx(6.0)
 
 
 def test_without_a_deadline_calls_are_as_patient_as_ever(tmp_path: Path) -> None:
     world, plan = World(tmp_path), exit_plan()
     world.run(world.begin(plan), plan)
-    assert world.cluster.ends_by is None
+    assert world.cluster.ends_in is None
 
 
 def test_a_cluster_that_is_silent_when_the_deadline_passes_is_said_to_be_so(tmp_path: Path) -> None:

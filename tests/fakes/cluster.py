@@ -34,7 +34,7 @@ class FakeCluster:
         """Writes that changed something, meshguard's own records excepted."""
         self.record_writes: list[Ref] = []
         self.in_flight = self.most_in_flight = 0
-        self.ends_by: float | None = None
+        self.ends_in: float | None = None
         self._version = 0
         for doc in docs:
             self.put(doc)
@@ -57,8 +57,8 @@ class FakeCluster:
             del doc["metadata"]["resourceVersion"]
         return kept
 
-    def end_by(self, moment: float) -> None:
-        self.ends_by = moment
+    def end_in(self, seconds: float) -> None:
+        self.ends_in = seconds
 
     async def identity(self) -> ClusterIdentity:
         self.before_call()

@@ -53,9 +53,9 @@ class KubernetesCluster:
         """HTTP requests sent so far, repetitions included."""
         return self._requests.sent
 
-    def end_by(self, moment: float) -> None:
-        """Let no call take longer than until this moment of the clock and a short grace, however patient it is."""
-        self._requests.end_by(moment)
+    def end_in(self, seconds: float) -> None:
+        """Let no call take longer than until so many seconds from now and a short grace, however patient it is."""
+        self._requests.end_in(seconds)
 
     async def identity(self) -> ClusterIdentity:
         """Say which cluster this is. Raises Unreachable or Forbidden."""

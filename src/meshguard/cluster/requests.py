@@ -103,9 +103,9 @@ class Requests:
             await client.close()  # type: ignore[no-untyped-call]
             await connections.close()
 
-    def end_by(self, moment: float) -> None:
-        """Let no call take longer than until this moment of the clock and a short grace, however patient it is."""
-        self._end = moment
+    def end_in(self, seconds: float) -> None:
+        """Let no call take longer than until so many seconds from now and a short grace, however patient it is."""
+        self._end = self.clock.now() + seconds
 
     def until(self) -> float:
         """Return the moment of the clock until which something that begins now may take."""

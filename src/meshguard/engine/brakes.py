@@ -53,7 +53,7 @@ class Brakes:
     def hasten(self, cluster: Cluster) -> None:
         """Let no call to the cluster go on for long after the run's deadline."""
         if deadline_at := self.tally.state.deadline_at:
-            cluster.end_by(self.clock.now() + seconds_between(self.clock.wall(), deadline_at))
+            cluster.end_in(seconds_between(self.clock.wall(), deadline_at))
 
     def _so_far(self) -> str:
         state, shapes = self.tally.state, self.tally.state.opened.phases
