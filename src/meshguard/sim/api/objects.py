@@ -123,6 +123,8 @@ class Objects:
         else:
             self._place(resource, namespace, new["metadata"])
             strategies.prepare_update(resource, old, new)
+            if subresource == "binding" and "generation" in old["metadata"]:
+                new["metadata"]["generation"] = old["metadata"]["generation"]  # a pod's place is no change of its spec
         errors = list(immutable_metadata_errors(old, new))
         if resource.custom is None:
             errors *= 2  # the strategies of the built-in kinds look at the metadata once more
