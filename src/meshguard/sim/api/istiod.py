@@ -89,6 +89,8 @@ def _required(pod: Doc, namespace: str, config: Mapping[str, Any]) -> bool:
     """`injectRequired` of Istio: what the pod says, then the selectors of the configuration, then its policy."""
     if pod["spec"].get("hostNetwork") or namespace in _IGNORED:
         return False
+    if config.get("policy", "enabled") not in ("enabled", "disabled"):
+        return False  # an illegal policy switches it off, whatever the pod asks for
     metadata = pod["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     said = labels[_INJECT] if _INJECT in labels else annotations.get(_INJECT, "")
@@ -110,7 +112,7 @@ def _templates(pod: Doc, config: Mapping[str, Any]) -> list[str]:
     given = (pod["metadata"].get("annotations") or {}).get(_TEMPLATES)
     if given is None:
         return list(config.get("defaultTemplates") or ["sidecar"])
-    return [name.strip() for name in given.split(",") if name.strip()]
+    return [name.strip() for name in given.split(",")]
 
 
 def _marked(pod: Doc, revision: str, volumes: list[str]) -> Doc:
@@ -157,12 +159,14 @@ def _with_sidecar(pod: Doc, revision: str, attributes: Attributes) -> Doc:
     mounts = [{"name": name, "emptyDir": {}} for name in volumes]
     proxy, init = _proxy(metadata.get("annotations") or {}, native=_is_native(pod)), _init()
     others = [container for container in spec["containers"] if container["name"] != "istio-proxy"]
-    inits = [init, *([proxy] if _is_native(pod) else []), *spec.get("initContainers", ())]
+    own = ("istio-init", "istio-proxy")  # an earlier injection by another webhook is laid over, not repeated
+    before = [container for container in spec.get("initContainers", ()) if container["name"] not in own]
+    inits = [init, *([proxy] if _is_native(pod) else []), *before]
     new = {
         **spec,
         "initContainers": inits,
         "containers": others if _is_native(pod) else [proxy, *others],
-        "volumes": [*mounts, *spec.get("volumes", ())],
+        "volumes": [*mounts, *(volume for volume in spec.get("volumes", ()) if volume["name"] not in volumes)],
     }
     return {**marked, "metadata": {**metadata, "labels": {**added, **labels}}, "spec": new}
 
