@@ -42,7 +42,7 @@ def containers(answer: Any) -> list[str]:
         ({"istio_injection": "enabled"}, pod(), True),
         ({"istio_injection": "enabled"}, pod({INJECT: "false"}), False),
         ({"istio_injection": "enabled"}, pod(annotations={INJECT: "false"}), False),
-        ({"istio_injection": "enabled"}, pod({INJECT: "maybe"}), False),
+        ({"istio_injection": "enabled"}, pod({INJECT: "maybe"}), True),
         ({"istio_injection": "enabled"}, pod(hostNetwork=True), False),
         ({"istio_injection": "disabled"}, pod({INJECT: "true"}), False),
         ({}, pod({INJECT: "true"}), True),

@@ -20,7 +20,6 @@ from meshguard.sim.api.store import Store
 _IGNORED = ("kube-system", "kube-public", "kube-node-lease", "local-path-storage")
 _INJECT, _TEMPLATES = "sidecar.istio.io/inject", "inject.istio.io/templates"
 _NATIVE = "sidecar.istio.io/nativeSidecar"
-_YES = ("y", "yes", "true", "on")
 _RESOURCES = {"cpu": "proxyCPU", "memory": "proxyMemory"}
 
 
@@ -94,8 +93,8 @@ def _required(pod: Doc, namespace: str, config: Mapping[str, Any]) -> bool:
     metadata = pod["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     said = labels[_INJECT] if _INJECT in labels else annotations.get(_INJECT, "")
-    if said:
-        return str(said).lower() in _YES
+    if said in ("true", "false"):  # anything else counts as not said
+        return bool(said == "true")
     if any(_chooses(selector, labels) for selector in config.get("neverInjectSelector") or ()):
         return False
     if any(_chooses(selector, labels) for selector in config.get("alwaysInjectSelector") or ()):
