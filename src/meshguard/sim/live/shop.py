@@ -13,6 +13,8 @@ ROOT = "istio-system"
 APP = "app"
 _IMAGE = "shop/service:1"
 _PACE = Pace(start_s=5.0, stop_s=3.0)
+_TOLERATED = {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}
+"""Whoever asks for memory is thought able to cope. Source: Kubernetes docs, taints and tolerations, QoS classes."""
 _SETTLE_S, _LOOK_S = 120.0, 0.5
 
 
@@ -75,8 +77,11 @@ def _deployment(service: Service, scenario: Scenario) -> Doc:
         "readinessProbe": {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 5},
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
     }
-    template = {"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container]}}
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    template = {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": {"containers": [container], "tolerations": [_TOLERATED]},
+    }
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
     spec = {
         "replicas": service.wanted,
         "selector": {"matchLabels": labels},
