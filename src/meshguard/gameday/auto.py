@@ -52,9 +52,7 @@ def play(stage: Stage, deeds: Deeds) -> None:
     back = deeds.run(words.restore_command(context, run), show=False)
     print(_progress(back.output))
     _must(back, "the restore did not come to its end")
-    _must(
-        deeds.run(words.with_context(words.STEADY, context)), "the fleet is not in its steady state after the restore"
-    )
+    _steady(stage, deeds, "the fleet is not in its steady state after the restore")
 
 
 def _steady(stage: Stage, deeds: Deeds, otherwise: str) -> None:
