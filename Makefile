@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 export QUICK
 
-.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments prove-schedule bench-ansible bench-fleet bench-storm bench-sim historic clean
+.PHONY: install test check testbed gameday prove-hitless prove-enrolment prove-policies prove-tables prove-crash prove-faults prove-api prove-experiments prove-schedule bench-ansible bench-fleet bench-storm bench-sim historic clean
 
 install: $(VENV)/.installed
 
@@ -48,7 +48,7 @@ historic: install
 prove-hitless: install
 	$(BIN)/python -m testbed.proofs.$(if $(filter kinds,$(SHOP)),kinds,hitless) $(RUNS)
 
-prove-enrolment prove-policies prove-tables prove-crash prove-api prove-experiments prove-schedule: prove-%: install
+prove-enrolment prove-policies prove-tables prove-crash prove-faults prove-api prove-experiments prove-schedule: prove-%: install
 	$(BIN)/python -m testbed.proofs.$*
 
 bench-storm: install

@@ -15,8 +15,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +26,7 @@ from testbed import light_mesh
 from testbed.api import Testbed
 from testbed.proofs import objects, own_cluster
 from testbed.proofs.killing import kill_all
+from testbed.proofs.machine import Machine
 from testbed.proofs.record import Proof, is_quick
 from testbed.proofs.tripwire import Tripwire
 from testbed.waiting import wait_until
@@ -38,8 +37,7 @@ WORKLOADS = tuple(f"web-{number:02d}" for number in range(1, 12))
 SECRET = "planted-d41d8cd98f00b204e9800998ecf8427e"
 NAMESPACE_PATH = f"/api/v1/namespaces/{SPACE}"
 PATHS = (NAMESPACE_PATH, *(f"/apis/apps/v1/namespaces/{SPACE}/deployments/{name}" for name in WORKLOADS))
-PROXYLESS = Path(__file__).with_name("proxyless")
-_SPRUNG_S, _READY_S, _LONGEST_S = 180, 180, 420
+_SPRUNG_S, _READY_S = 180, 180
 
 
 @dataclass
@@ -61,34 +59,6 @@ class Point:
 
     def __str__(self) -> str:
         return f"{'before' if self.before else 'after'} {self.path.rpartition('/')[2]}"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A person's machine: the command line with a state folder of its own."""
-
-    kubeconfig: Path
-    state: Path
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command that changes the cluster."""
-        program = Path(sys.executable).parent / "meshguard"
-        mutation = ("--context", CONTEXT, "--reason", "prove-crash", "--yes", "--kubeconfig", str(self.kubeconfig))
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONWARNINGS", "KUBECONFIG")}
-        return subprocess.Popen(
-            [str(program), *arguments, *mutation],
-            env={**environment, "XDG_STATE_HOME": str(self.state), "PYTHONPATH": str(PROXYLESS)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def call(self, *arguments: str) -> tuple[int, str]:
-        """Run a command to its end: its exit code and everything that it said."""
-        process = self.start(*arguments)
-        said, _ = process.communicate(timeout=_LONGEST_S)
-        return process.returncode, said
 
 
 def main(arguments: list[str]) -> int:
@@ -129,7 +99,7 @@ def _prove(bed: Testbed, points: list[Point], found: Findings, scratch: Path) ->
     with Tripwire(bed, through) as tripwire:
         for number, point in enumerate(points):
             folder = scratch / f"{number:02d}"
-            here, there = Machine(through, folder / "here"), Machine(through, folder / "there")
+            here, there = (Machine(through, folder / name, CONTEXT, "prove-crash") for name in ("here", "there"))
             said = _one_life(tripwire, point, here, there, found, resume=number % 4 in (0, 3))
             after = objects.concerned(bed, (SPACE,))
             found.differences += [f"{point}: {line}" for line in objects.differences(before, after)]
