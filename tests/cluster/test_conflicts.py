@@ -137,3 +137,29 @@ def test_our_records_bring_their_namespace_with_them(tmp_path: Path) -> None:
     assert server.requests() == [f"PATCH {path}", "PATCH /api/v1/namespaces/meshguard-system", f"PATCH {path}"]
     assert server.seen[-1].query == {"fieldManager": "meshguard", "force": "true"}
     assert server.seen[-1].body["data"] == {"a": "b"}
+
+
+RECORD = "/api/v1/namespaces/meshguard-system/configmaps/run"
+AT_THE_SAME_MOMENT = status(409, "Operation cannot be fulfilled: the object has been modified", "Conflict")
+
+
+def put_against(tmp_path: Path, times: int) -> int:
+    """Write a record while others write it so many times; return how often it was tried."""
+    server = ApiServer().on(f"PATCH {RECORD}", *[AT_THE_SAME_MOMENT] * times, {"kind": "ConfigMap"})
+
+    async def scenario() -> None:
+        async with connected(server, tmp_path) as cluster:
+            await cluster.put_config_map(Ref("ConfigMap", "meshguard-system", "run"), {"a": "b"}, {"l": "v"})
+
+    asyncio.run(scenario())
+    return len(server.requests("PATCH"))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_record_that_somebody_writes_at_the_same_moment_is_written_again(tmp_path: Path, times: int) -> None:
+    assert put_against(tmp_path, times) == times + 1
+
+
+def test_a_record_that_is_never_free_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match=r"run could not be written in 6 attempts: .* has been modified"):
+        put_against(tmp_path, 99)

@@ -142,14 +142,20 @@ class Writer:
     async def apply(self, manifest: Mapping[str, Any]) -> None:
         """Create or replace one of meshguard's own objects by server-side apply, which may be repeated at will."""
         kind, metadata = KINDS[manifest["kind"]], manifest["metadata"]
-        await self._requests.write(
-            "PATCH",
-            kind.path(metadata.get("namespace", ""), metadata["name"]),
-            dict(manifest),
-            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
-            content_type=APPLY,
-            harmless=True,
-        )
+        path = kind.path(metadata.get("namespace", ""), metadata["name"])
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        until = self._requests.until()
+        trouble: ClusterError | None = None
+        for attempt in range(_ROUNDS):
+            try:
+                await self._requests.write(
+                    "PATCH", path, dict(manifest), query=query, content_type=APPLY, harmless=True, until=until
+                )
+                return
+            except Conflict as error:  # two writes at the same moment; by force, so it is nobody's field
+                trouble = error
+                await self._pause(attempt)
+        raise Unreachable(f"{metadata['name']} could not be written in {_ROUNDS} attempts: {trouble}")
 
     async def put_config_map(self, ref: Ref, data: Mapping[str, str], labels: Mapping[str, str]) -> None:
         """Create or replace one of meshguard's own records, its namespace included."""
