@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from meshguard.sim.api.cluster import SimulatedCluster
+from testbed import binaries
 from testbed.proofs import enrolment, enrolment_scenery
 from testbed.proofs.record import Proof
 from tests.sim.bed import running
 
-pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="the scenery is built with kubectl; install it")
+_ABLE = shutil.which("kubectl") and shutil.which("openssl") and (binaries.KUBERNETES.folder / "istioctl").exists()
+pytestmark = pytest.mark.skipif(
+    not _ABLE, reason="the scenery needs kubectl, openssl and the testbed's istioctl (`make testbed` builds it)"
+)
 
 
 def _with_another_revision(cluster: SimulatedCluster) -> None:
