@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from meshguard.report.document import Moment, Picture, clock
 
@@ -43,19 +43,18 @@ def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
     )
     chart = pygal.XY(
         width=_WIDTH,
-        height=_HEIGHT,
+        height=_HEIGHT + 24 * -(-(len(picture.lines) + len(marks)) // _COLUMNS),
         style=style,
         js=[],
         dots_size=0,
         show_dots=False,
         stroke=True,
-        logarithmic=picture.logarithmic,
         legend_at_bottom=True,
         legend_at_bottom_columns=_COLUMNS,
         show_x_guides=False,
         truncate_legend=-1,
         x_value_formatter=lambda at: clock(begins, at)[:5],
-        value_formatter=lambda value: f"{value:,.3g}" if value < 10 else f"{value:,.0f}",
+        value_formatter=lambda value: _told(10**value if picture.logarithmic else value),
         y_title=picture.unit,
         margin=12,
         margin_bottom=30 + 24 * -(-(len(picture.lines) + len(marks)) // _COLUMNS),
@@ -66,15 +65,24 @@ def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
         print_values=False,
         disable_xml_declaration=True,
     )
+    # The library's own logarithmic axis would bend time as well.
+    scale: Callable[[float], float] = (lambda y: math.log10(max(y, lowest))) if picture.logarithmic else float
     for number, line in enumerate(picture.lines):
         dash = _DASHES[number % len(_DASHES)]
-        chart.add(line.title, _thinned(line.points), stroke_style={"width": 2, **({"dasharray": dash} if dash else {})})
+        points = [(x, scale(y)) for x, y in _thinned(line.points)]
+        chart.add(line.title, points, stroke_style={"width": 2, **({"dasharray": dash} if dash else {})})
     for moment in marks:
         word = f"{_MARKS[moment.mark]} {clock(begins, moment.at)[:5]}"
         floor = lowest if picture.logarithmic else 0.0
         dash = {"fault": "2,2", "glass": "12,3", "back": "1,6"}[moment.mark]
-        chart.add(word, [(moment.at, floor), (moment.at, highest)], stroke_style={"width": 2, "dasharray": dash})
+        chart.add(
+            word, [(moment.at, scale(floor)), (moment.at, scale(highest))], stroke_style={"width": 2, "dasharray": dash}
+        )
     return _clean(chart.render(is_unicode=True), picture)
+
+
+def _told(value: float) -> str:
+    return f"{value:,.3g}" if value < 10 else f"{value:,.0f}"
 
 
 def _hours(picture: Picture, begins: str) -> list[float]:
@@ -88,8 +96,8 @@ def _hours(picture: Picture, begins: str) -> list[float]:
 
 
 def _decades(lowest: float, highest: float) -> list[float]:
-    """Powers of ten around the values."""
-    return [10.0**power for power in range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)]
+    """Powers of ten around the values, as their exponents."""
+    return [float(power) for power in range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
