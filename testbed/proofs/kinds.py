@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from testbed.api import Testbed, TestbedError
@@ -22,13 +23,15 @@ from testbed.proofs.break_glass import BreakGlassError, MeshguardCli, Passage
 from testbed.proofs.kinds_plan import Costs, ProofError
 from testbed.proofs.record import Proof, is_quick
 from testbed.proofs.tracing import traced
-from testbed.shop.load import running_load
-from testbed.shop.records import Records, Request, read
+from testbed.shop.load import RunningLoad, running_load
+from testbed.shop.records import Records, Request, Window, read
+from testbed.waiting import wait_until
 
 LEAST_PER_EDGE = 100
 TRACED = 5
 """So many failures of one server in one passage are followed through the proxies' logs."""
 LONGEST_RUN_S = 1_800
+ENOUGH_S, ASKED_EVERY_S = 120, 3
 COMPARED = (*kinds_shop.NAMESPACES, "load", "istio-system")
 ALL = kinds_shop.LEAVING
 _CLIENT, _SERVERS = (kinds_shop.CLIENT,), tuple(name for name in ALL if name != kinds_shop.CLIENT)
@@ -132,12 +135,14 @@ def _one_run(
         for namespaces in exits:
             consents = kinds_plan.consents(namespaces)
             costs = kinds_plan.costs_of_exit(meshguard, namespaces)
-            passages.append((meshguard.exit(f"exit {' '.join(namespaces)}", namespaces, consents), costs))
+            left = meshguard.exit(f"exit {' '.join(namespaces)}", namespaces, consents)
+            passages.append((_until_enough_was_sent(left, load), costs))
         wrong += kinds_plan.wrong_outside(testbed)
         for index in order:
             gone = passages[index][0]
             costs = kinds_plan.costs_of_restore(meshguard, gone.run)
-            passages.append((meshguard.restore(f"restore {' '.join(exits[index])}", gone.run), costs))
+            back = meshguard.restore(f"restore {' '.join(exits[index])}", gone.run)
+            passages.append((_until_enough_was_sent(back, load), costs))
         if kinds_plan.left_alone(testbed) != untouched:
             wrong.append("pods that nobody restarts are not the ones that they were")
         wrong += objects.differences(before, objects.concerned(testbed, COMPARED))
@@ -150,6 +155,21 @@ def _one_run(
         proof.count(f"{name} {title}", records.within(window).edges())
     skew.add(spans, records)
     return wrong
+
+
+def _until_enough_was_sent(passage: Passage, load: RunningLoad) -> Passage:
+    """Go on after a passage until every edge was asked often enough: what follows it counts as well."""
+    edges = {edge.name for edge in load.config.edges}
+
+    def until_now() -> Window:
+        return Window(passage.window.start, time.time_ns())
+
+    def enough() -> bool:
+        sent = load.records().within(until_now()).edges()
+        return all(edge in sent and sent[edge].sent >= LEAST_PER_EDGE for edge in edges)
+
+    wait_until(enough, ENOUGH_S, f"{LEAST_PER_EDGE} requests on every edge", ASKED_EVERY_S)
+    return replace(passage, window=until_now())
 
 
 def _count(testbed: Testbed, passage: Passage, costs: Costs, records: Records, tally: Tally) -> None:
