@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 from meshguard.engine import endings
 from meshguard.engine.brakes import Brakes
 from meshguard.engine.judge import Judge
+from meshguard.engine.others import Others
 from meshguard.engine.outcome import Cause, Outcome, Result, refused
 from meshguard.engine.perform import Effect, perform
 from meshguard.engine.start import room_for
@@ -25,7 +25,7 @@ from meshguard.journal.mirror import Records
 from meshguard.journal.records import RecordStatus, RunRecord, record_of
 from meshguard.journal.scribe import Scribe
 from meshguard.journal.state import RunState, Tally
-from meshguard.model.plan import Await, Check, Phase, Plan, Step, Wave
+from meshguard.model.plan import Await, Check, Direction, Phase, Plan, Step, Wave
 from meshguard.model.verdict import Verdict
 from meshguard.ports import Clock, Cluster, ClusterError
 
@@ -71,6 +71,7 @@ class Executor:
         self._journal, self._records = journal, records
         self._limits, self._hold = limits or Limits(), hold or NoHold()
         self._scribe, self._tally = Scribe(journal), Tally(journal)
+        self._others = Others(cluster, clock, self._tally)
         self._brakes = Brakes(stop or StopSignal(), self._hold, clock, self._tally)
 
     async def run_phase(self, plan: Plan, name: str) -> Outcome:
@@ -166,6 +167,8 @@ class Executor:
         for index, wave in enumerate(phase.waves):
             if not self._is_history(phase, index, wave):
                 await self._wave(plan, phase, index, wave)
+        if phase is plan.phases[-1] and _is_watched(plan):
+            await self._require_standing(phase)
         return endings.of_phase(self._tally.state, phase)
 
     def _is_history(self, phase: Phase, index: int, wave: Wave) -> bool:
@@ -191,7 +194,9 @@ class Executor:
             )
             raise _Halt(Outcome(Result.PARTIAL, sentence, conflicts=conflicts))
         left = {str(conflict.object) for conflict in self._tally.state.conflicts.values()}
-        await self._see(phase, index, tuple(_of_the_rest(awaited, left) for awaited in wave.awaits))
+        left |= {str(ref) for ref in self._tally.state.gone}
+        watched = _is_watched(plan)
+        await self._see(phase, index, tuple(_of_the_rest(awaited, left) for awaited in wave.awaits), watched=watched)
 
     async def _write(self, steps: Iterable[Step], run: str, *, undoing: bool) -> list[Effect]:
         """Do the steps concurrently; after a failure those that have begun are ended, and no other is begun."""
@@ -216,10 +221,14 @@ class Executor:
         self._brakes.require_hold()
         return [effect for effect in effects if effect is not None]
 
-    async def _see(self, phase: Phase, index: int, awaits: tuple[Await, ...]) -> None:
+    async def _see(self, phase: Phase, index: int, awaits: tuple[Await, ...], *, watched: bool) -> None:
         ids = [f"{phase.name}/{index}/{number}" for number in range(len(awaits))]
-        waits = await _all(self._wait(await_id, awaited) for await_id, awaited in zip(ids, awaits, strict=True))
+        waits = await _all(
+            self._wait(await_id, each, watched=watched) for await_id, each in zip(ids, awaits, strict=True)
+        )
         unmet = [(awaited, w) for awaited, w in zip(awaits, waits, strict=True) if not w.verdict.is_all_there_is]
+        if unmet and watched:
+            await self._require_standing(phase)
         if any(waited.interrupted for _, waited in unmet):
             unseen = tuple(f"not seen yet: {awaited.sentence}" for awaited, _ in unmet)
             raise _Halt(self._brakes.outcome(phase.title, unseen))
@@ -230,17 +239,28 @@ class Executor:
             sentence = f"{phase.title}: not seen: {named}"
             raise _Halt(Outcome(Result.VERIFICATION_FAILED, sentence, missing=missing, undo=undo))
 
-    async def _wait(self, await_id: str, awaited: Await) -> Waited:
+    async def _require_standing(self, phase: Phase) -> None:
+        """End the phase where somebody else has taken back what the run has done."""
+        await self._others.look()
+        if self._others.taken_back:
+            raise _Halt(self._others.outcome(phase.title))
+
+    async def _wait(self, await_id: str, awaited: Await, *, watched: bool) -> Waited:
+        async def judged() -> Verdict:
+            if watched:
+                await self._others.look_now_and_then()
+            return await self._judge.judge(awaited)
+
         async def changed(verdict: Verdict) -> None:
             await self._scribe.record(ev.awaiting(await_id, awaited.sentence, verdict, awaited.deadline_s))
 
         waited = await await_until(
-            partial(self._judge.judge, awaited),
+            judged,
             self._clock,
             deadline_s=awaited.deadline_s,
             poll_s=self._limits.poll_s,
             changed=changed,
-            interrupted=lambda: self._brakes.drawn,
+            interrupted=lambda: self._brakes.drawn or bool(self._others.taken_back),
         )
         seconds, verdict = round(waited.seconds, 3), waited.verdict
         if verdict.holds:
@@ -280,8 +300,13 @@ class Executor:
             await self._records.put(record.restored(undone, left))
 
 
+def _is_watched(plan: Plan) -> bool:
+    """A way back compares field by field anyway, and a fault lives on what comes of it."""
+    return plan.direction in (Direction.EXIT, Direction.REALIGN)
+
+
 def _of_the_rest(awaited: Await, left: Collection[str]) -> Await:
-    """The condition without objects that were left alone: they are not as they were, and that is said already."""
+    """The condition without objects that were left alone, or are gone: that is said already."""
     if awaited.check is not Check.IDENTICAL:
         return awaited
     return replace(awaited, subject=tuple(ref for ref in awaited.subject if ref not in left))

@@ -11,7 +11,8 @@ from meshguard.journal import events as ev
 from meshguard.journal.entries import Entry
 from meshguard.journal.errors import JournalError
 from meshguard.journal.journal import Journal
-from meshguard.model.plan import Step
+from meshguard.model.objects import Ref
+from meshguard.model.plan import Action, Step
 
 
 class StepState(StrEnum):
@@ -91,6 +92,12 @@ class RunState:
     def finished(self) -> bool:
         """Every phase is over, and that was written down."""
         return isinstance(self.ending, ev.RunFinished)
+
+    @property
+    def gone(self) -> frozenset[Ref]:
+        """Objects that were to be changed and had been deleted by somebody else."""
+        marks = (m for m in self.steps.values() if m.state is StepState.SKIPPED and m.step is not None)
+        return frozenset(m.step.target for m in marks if m.step is not None and m.step.action is Action.CHANGE)
 
     def state_of(self, step_id: str) -> StepState:
         """Where the step stands."""

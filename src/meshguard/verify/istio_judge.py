@@ -232,10 +232,11 @@ class IstioJudge:
         missing = []
         for ref in refs:
             workload = snapshot.resources.get(ref)
-            if not isinstance(workload, Workload):
-                missing.append(f"{ref} is not there any more")
+            pods = snapshot.pods_of_workload.get(ref, ())
+            if not isinstance(workload, Workload):  # somebody has deleted it: its pods go, and no new ones come
+                missing += [f"{ref} was deleted, {len(pods)} pod(s) still there"] if pods else []
                 continue
-            wrong = rollout_missing(workload, snapshot.pods_of_workload.get(ref, ()), awaited.expect.get("gone", ()))
+            wrong = rollout_missing(workload, pods, awaited.expect.get("gone", ()))
             if wrong:
                 missing.append(f"{ref}: {wrong}")
         return tally(len(refs) - len(missing), len(refs), tuple(missing), (), KUBERNETES)
