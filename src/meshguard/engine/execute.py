@@ -241,7 +241,8 @@ class Executor:
 
     async def _require_standing(self, phase: Phase) -> None:
         """End the phase where somebody else has taken back what the run has done."""
-        await self._others.look()
+        if not self._others.taken_back:
+            await self._others.look()
         if self._others.taken_back:
             raise _Halt(self._others.outcome(phase.title))
 
