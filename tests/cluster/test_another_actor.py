@@ -32,14 +32,9 @@ CONTEXT = f"testbed-{NAME}"
 WEB, CORE = light_mesh.WEB, light_mesh.CORE
 REVERT_S = 5.0
 READY_S = 120
-CONSENTS = (
-    "accept-authz-loss",
-    f"accept-interruption {WEB}/legacy",
-    f"accept-interruption {WEB}/edge",
-    f"accept-interruption {WEB}/sessions",
-)
+CONSENTS = ("accept-authz-loss", "accept-fail-open")
+STRICT = json.dumps({"spec": {"mtls": {"mode": "STRICT"}}})
 STAGING = Staging(WaveSizes(("1", "rest")), ProxyLimits(memory="256Mi"))
-Act = Callable[[Testbed], None]
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +61,15 @@ def _no_proxies_and_no_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, me
 TARGET = app.Target(CONTEXT)
 
 
-def begun(of_run: str = "", staging: Staging | None = None, *spaces: str) -> str:
-    """Open an exit of some namespaces, or the way back of a run."""
+def begun(of_run: str = "", staging: Staging | None = None) -> str:
+    """Open an exit of shop-core, or the way back of a run."""
 
     async def begin() -> str:
         async with app.session(TARGET) as opened:
             if of_run:
                 plan = await app.make_restore_plan(opened, of_run, Consents(), staging)
             else:
-                plan = await app.make_exit_plan(opened, Asked(frozenset(spaces)), consents_from(CONSENTS))
+                plan = await app.make_exit_plan(opened, Asked(frozenset({CORE})), consents_from(CONSENTS))
             assert plan.blockers == ()
             return (await execution.begin(opened, plan, execution.Terms("test"))).run
 
@@ -91,12 +86,12 @@ def carried_out(run: str, before: dict[str, Callable[[], None]] | None = None) -
     return outcome
 
 
-def object_of(bed: Testbed, kind: str, name: str, space: str = WEB) -> dict[str, Any]:
+def object_of(bed: Testbed, kind: str, name: str, space: str = CORE) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(bed.kubectl("-n", space, "get", kind, name, "-o", "json"))
     return found
 
 
-def sidecars(bed: Testbed, space: str = WEB) -> dict[str, set[bool]]:
+def sidecars(bed: Testbed, space: str = CORE) -> dict[str, set[bool]]:
     """For each app whether its pods carry a sidecar."""
     out: dict[str, set[bool]] = {}
     for pod in json.loads(bed.kubectl("-n", space, "get", "pods", "-o", "json"))["items"]:
@@ -134,23 +129,6 @@ def restored(bed: Testbed, run: str) -> Outcome:
     return outcome
 
 
-def test_a_reconciler_that_reverts_the_label_ends_the_exit_and_is_named(mesh: Testbed) -> None:
-    run = begun("", None, WEB)
-
-    def revert() -> None:
-        mesh.kubectl("label", "namespace", WEB, "istio-injection=enabled", "--overwrite")
-
-    assert carried_out_until(run, "un-enrol").goes_on
-    with Reverting(revert) as reconciler:
-        wait_until(lambda: reconciler.turns > 0, READY_S, "the reconciler's first turn")
-        outcome = asyncio.run(execution.run_phase(TARGET, run, "restart"))
-        assert (outcome.result, outcome.goes_on) == (Result.PARTIAL, False), outcome
-        assert f"Namespace {WEB}: metadata.labels.istio-injection is 'enabled'" in outcome.sentence
-        label = object_of(mesh, "namespace", WEB)["metadata"]["labels"]["istio-injection"]
-        assert label == "enabled", "nobody fights the reconciler"
-    assert restored(mesh, run).goes_on
-
-
 def carried_out_until(run: str, last: str) -> Outcome:
     """Carry the phases of a run out up to this one."""
     for phase in execution.plan_of(TARGET, run).phases:
@@ -160,12 +138,52 @@ def carried_out_until(run: str, last: str) -> Outcome:
     raise AssertionError(f"the plan has no phase {last}")
 
 
-def test_a_reconciler_that_makes_a_policy_strict_again_ends_the_exit_and_is_named(mesh: Testbed) -> None:
-    run = begun("", None, WEB)
+def manifest(bed: Testbed, name: str) -> dict[str, Any]:
+    """What would create the Deployment once more, under the name that it has."""
+    found = object_of(bed, "deployment", name)
+    metadata = {"name": name, "namespace": CORE}
+    template = found["spec"]["template"]
+    template["metadata"] = {"labels": template["metadata"]["labels"]}
+    spec = {key: found["spec"][key] for key in ("replicas", "selector", "template")}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+def renamed(bed: Testbed, name: str) -> dict[str, Any]:
+    """The same as the cart, under another name."""
+    twin: dict[str, Any] = json.loads(json.dumps(manifest(bed, "cart")).replace('"cart"', f'"{name}"'))
+    return twin
+
+
+def apply(bed: Testbed, *manifests: dict[str, Any]) -> None:
+    """Create Deployments, and wait until they are ready."""
+    bed.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+    for each in manifests:
+        name = each["metadata"]["name"]
+        bed.kubectl("-n", CORE, "rollout", "status", f"deployment/{name}", f"--timeout={READY_S}s")
+
+
+def test_a_reconciler_that_reverts_the_label_ends_the_exit_and_is_named(mesh: Testbed) -> None:
+    run = begun()
 
     def revert() -> None:
-        spec = json.dumps({"spec": {"mtls": {"mode": "STRICT"}}})
-        mesh.kubectl("-n", WEB, "patch", "peerauthentication", "default", "--type=merge", "-p", spec)
+        mesh.kubectl("label", "namespace", CORE, "istio-injection=enabled", "--overwrite")
+
+    assert carried_out_until(run, "un-enrol").goes_on
+    with Reverting(revert) as reconciler:
+        wait_until(lambda: reconciler.turns > 0, READY_S, "the reconciler's first turn")
+        outcome = asyncio.run(execution.run_phase(TARGET, run, "restart"))
+    assert (outcome.result, outcome.goes_on) == (Result.PARTIAL, False), outcome
+    assert f"Namespace {CORE}: metadata.labels.istio-injection is 'enabled'" in outcome.sentence
+    label = object_of(mesh, "namespace", CORE)["metadata"]["labels"]["istio-injection"]
+    assert label == "enabled", "nobody fights the reconciler"
+    assert restored(mesh, run).goes_on
+
+
+def test_a_reconciler_that_makes_a_policy_strict_again_ends_the_exit_and_is_named(mesh: Testbed) -> None:
+    run = begun()
+
+    def revert() -> None:
+        mesh.kubectl("-n", WEB, "patch", "peerauthentication", "default", "--type=merge", "-p", STRICT)
 
     assert carried_out_until(run, "relax").goes_on
     with Reverting(revert) as reconciler:
@@ -176,77 +194,75 @@ def test_a_reconciler_that_makes_a_policy_strict_again_ends_the_exit_and_is_name
     assert restored(mesh, run).goes_on
 
 
-def test_scaled_and_deployed_anew_in_the_middle_the_exit_takes_them_as_they_are(mesh: Testbed) -> None:
-    run = begun("", None, WEB)
+def test_scaled_and_deployed_anew_in_the_middle_the_exit_takes_it_as_it_is(mesh: Testbed) -> None:
+    run = begun()
 
     def others() -> None:
-        mesh.kubectl("-n", WEB, "scale", "deployment/storefront", "--replicas=3")
-        mesh.kubectl("-n", WEB, "set", "image", "deployment/storefront", "app=shop:v2")
+        mesh.kubectl("-n", CORE, "scale", "deployment/cart", "--replicas=3")
+        mesh.kubectl("-n", CORE, "set", "image", "deployment/cart", "app=shop:v2")
 
     assert carried_out(run, {"restart": others}).result is Result.DONE
-    assert sidecars(mesh)["storefront"] == {False}
+    assert sidecars(mesh) == {"cart": {False}}
     assert restored(mesh, run).result is Result.DONE
-    spec = object_of(mesh, "deployment", "storefront")["spec"]
+    spec = object_of(mesh, "deployment", "cart")["spec"]
     assert (spec["replicas"], spec["template"]["spec"]["containers"][0]["image"]) == (3, "shop:v2")
-    mesh.kubectl("-n", WEB, "scale", "deployment/storefront", "--replicas=2")
-
-
-def manifest(bed: Testbed, name: str) -> dict[str, Any]:
-    """What would create the Deployment once more, under the name that it has."""
-    found = object_of(bed, "deployment", name)
-    metadata = {"name": name, "namespace": WEB}
-    template = found["spec"]["template"]
-    template["metadata"] = {"labels": template["metadata"]["labels"]}
-    spec = {key: found["spec"][key] for key in ("replicas", "selector", "template")}
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
 
 def test_days_later_a_run_comes_back_among_what_others_have_done(mesh: Testbed) -> None:
     """One deployed anew without the mark, one new, one deleted, a policy and a workload's size edited by others."""
-    known = manifest(mesh, "storefront")
-    doomed = json.loads(json.dumps(known).replace("storefront", "doomed"))
-    mesh.kubectl("apply", "-f", "-", text=json.dumps(doomed))
-    mesh.kubectl("-n", WEB, "rollout", "status", "deployment/doomed", f"--timeout={READY_S}s")
-    run = begun("", None, WEB)
+    kept, anew = manifest(mesh, "cart"), renamed(mesh, "anew")
+    apply(mesh, anew, renamed(mesh, "doomed"))
+    run = begun()
     assert carried_out(run).result is Result.DONE
-    new = json.loads(json.dumps(known).replace("storefront", "newcomer"))
-    mesh.kubectl("replace", "-f", "-", text=json.dumps(known))
-    mesh.kubectl("apply", "-f", "-", text=json.dumps(new))
-    mesh.kubectl("-n", WEB, "delete", "deployment", "doomed", "--wait=true")
-    mesh.kubectl("-n", WEB, "scale", "statefulset/sessions", "--replicas=3")
+    mesh.kubectl("replace", "-f", "-", text=json.dumps(anew))
+    apply(mesh, renamed(mesh, "newcomer"))
+    mesh.kubectl("-n", CORE, "delete", "deployment", "doomed", "--wait=true")
+    mesh.kubectl("-n", CORE, "scale", "deployment/cart", "--replicas=4")
     disable = json.dumps({"spec": {"mtls": {"mode": "DISABLE"}}})
     mesh.kubectl("-n", WEB, "patch", "peerauthentication", "default", "--type=merge", "-p", disable)
-    for name in ("storefront", "newcomer"):
-        mesh.kubectl("-n", WEB, "rollout", "status", f"deployment/{name}", f"--timeout={READY_S}s")
-    try:
-        back = begun(run, STAGING)
-        plan = execution.plan_of(TARGET, back)
-        assert plan.excluded == {f"Deployment {WEB}/doomed": "it is not there any more"}
-        told = {f.code.id: str(f.object) for f in plan.findings if f.code.id in ("MG117", "MG207")}
-        assert told == {"MG117": f"Deployment {WEB}/newcomer", "MG207": f"PeerAuthentication {WEB}/default"}
-        outcome = carried_out(back)
-        assert outcome.result is Result.PARTIAL, outcome
-        assert f"PeerAuthentication {WEB}/default" in "".join(outcome.conflicts)
-        assert {app_ for app_, has in sidecars(mesh).items() if has == {True}} >= {"storefront", "edge", "legacy"}
-        assert sidecars(mesh)["newcomer"] == {False}
-        assert object_of(mesh, "peerauthentication", "default")["spec"]["mtls"]["mode"] == "DISABLE"
-        assert object_of(mesh, "statefulset", "sessions")["spec"]["replicas"] == 3
-        limits = object_of(mesh, "deployment", "storefront")["spec"]["template"]["metadata"]["annotations"]
-        assert limits["sidecar.istio.io/proxyMemoryLimit"] == "256Mi"
-    finally:
-        mesh.kubectl("-n", WEB, "delete", "deployment", "newcomer", "--ignore-not-found")
+    mesh.kubectl("-n", CORE, "rollout", "status", "deployment/anew", f"--timeout={READY_S}s")
+    assert sidecars(mesh) == {"cart": {False}, "anew": {False}, "newcomer": {False}}
+    back = begun(run, STAGING)
+    plan = execution.plan_of(TARGET, back)
+    assert plan.excluded == {f"Deployment {CORE}/doomed": "it is not there any more"}
+    told = {f.code.id: str(f.object) for f in plan.findings if f.code.id in ("MG117", "MG207")}
+    assert told == {"MG117": f"Deployment {CORE}/newcomer", "MG207": f"PeerAuthentication {WEB}/default"}
+    outcome = carried_out(back)
+    assert outcome.result is Result.PARTIAL, outcome
+    assert f"PeerAuthentication {WEB}/default" in "".join(outcome.conflicts)
+    assert sidecars(mesh) == {"cart": {True}, "anew": {True}, "newcomer": {False}}
+    assert object_of(mesh, "peerauthentication", "default", WEB)["spec"]["mtls"]["mode"] == "DISABLE"
+    assert object_of(mesh, "deployment", "cart")["spec"]["replicas"] == 4
+    for name in ("cart", "anew"):
+        annotations = object_of(mesh, "deployment", name)["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["sidecar.istio.io/proxyMemoryLimit"] == "256Mi"
+    mesh.kubectl("-n", WEB, "patch", "peerauthentication", "default", "--type=merge", "-p", STRICT)
+    mesh.kubectl("-n", CORE, "delete", "deployment", "newcomer", "anew", "--wait=true")
+    mesh.kubectl("replace", "-f", "-", text=json.dumps(kept))
+    mesh.kubectl("-n", CORE, "rollout", "status", "deployment/cart", f"--timeout={READY_S}s")
 
 
-def test_a_workload_that_is_deleted_in_the_middle_is_not_waited_for(mesh: Testbed) -> None:
-    """On the way out before its restart it stops the run; on the way back it needs nothing any more."""
-    spare = json.loads(json.dumps(manifest(mesh, "storefront")).replace("storefront", "spare"))
-    mesh.kubectl("apply", "-f", "-", text=json.dumps(spare))
-    mesh.kubectl("-n", WEB, "rollout", "status", "deployment/spare", f"--timeout={READY_S}s")
-    run = begun("", None, WEB)
+def test_a_workload_that_is_deleted_in_the_middle_of_the_way_back_is_not_waited_for(mesh: Testbed) -> None:
+    apply(mesh, renamed(mesh, "spare"))
+    run = begun()
     assert carried_out(run).result is Result.DONE
 
     def deleted() -> None:
-        mesh.kubectl("-n", WEB, "delete", "deployment", "spare", "--wait=true")
+        mesh.kubectl("-n", CORE, "delete", "deployment", "spare", "--wait=true")
 
     outcome = carried_out(begun(run), {"restart": deleted})
     assert outcome.result is Result.DONE, outcome
+    assert sidecars(mesh)["cart"] == {True}
+
+
+def test_a_workload_that_is_deleted_before_its_restart_stops_the_exit(mesh: Testbed) -> None:
+    apply(mesh, renamed(mesh, "spare"))
+    run = begun()
+
+    def deleted() -> None:
+        mesh.kubectl("-n", CORE, "delete", "deployment", "spare", "--wait=true")
+
+    outcome = carried_out(run, {"restart": deleted})
+    assert (outcome.result, outcome.goes_on) == (Result.PARTIAL, False), outcome
+    assert f"Deployment {CORE}/spare" in "".join(outcome.conflicts)
+    assert restored(mesh, run).goes_on

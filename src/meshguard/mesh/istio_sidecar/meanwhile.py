@@ -54,7 +54,7 @@ class Meanwhile:
 
     @cached_property
     def _lacking(self) -> tuple[Workload, ...]:
-        """Workloads with pods that lack a sidecar and would get one; those that other runs keep out are theirs."""
+        """Workloads with pods that lack a sidecar and may get one; those that other runs keep out are theirs."""
         return tuple(sorted(self._found(), key=lambda w: w.ref))
 
     def _found(self) -> Iterator[Workload]:
@@ -65,5 +65,5 @@ class Meanwhile:
                 continue
             pods = [p for p in self.restored.pods_of_workload.get(workload.ref, ()) if not p.terminating]
             lacking = any(not is_meshed(pod) for pod in pods)
-            if lacking and memberships.of(workload).due.due is Due.INJECTED:
+            if lacking and memberships.of(workload).due.due in (Due.INJECTED, Due.UNKNOWN):
                 yield workload

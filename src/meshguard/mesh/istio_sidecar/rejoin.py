@@ -172,14 +172,17 @@ def _verified(scope: Scope, members: tuple[Workload, ...], written: list[Step]) 
 
 
 def _unserved(restored: Snapshot, members: tuple[Workload, ...]) -> list[Finding]:
-    """Find workloads that would come back without a sidecar although everything is put back."""
+    """Find workloads that would come back without a sidecar although everything is put back.
+
+    Where only a dry-run create can tell (MG110), the plan's waits tell.
+    """
     after = membership.Memberships(restored)
     wanted = {m.ref for m in members}
     workloads = (w for w in restored.workloads if w.ref in wanted)
     return [
         Finding(CODES["MG402"], workload.ref, f"it would be {answer.due.due}: {answer.due.reason}")
         for workload in sorted(workloads, key=lambda w: w.ref)
-        if (answer := after.of(workload)).due.due is not membership.Due.INJECTED
+        if (answer := after.of(workload)).due.due in (membership.Due.NOT_INJECTED, membership.Due.REFUSED)
     ]
 
 
