@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed import light_mesh, sandbox
-from testbed.api import Testbed
+from testbed.api import Testbed, TestbedError
 from testbed.paths import RunPaths
 from testbed.proofs import objects
 from testbed.waiting import wait_until
@@ -26,11 +26,11 @@ _READY_S = 180
 _RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _ISTIOD = ("-n", "istio-system", "deployment/istiod")
 _INJECTOR = ("mutatingwebhookconfiguration", "istio-sidecar-injector")
-_LONGEST_STALL_S = 120
 _MUTE = """
-import socket, sys, time
+import socket, sys
 listener = socket.create_server((sys.argv[1], 443))
-time.sleep(float(sys.argv[2]))
+print("listening", flush=True)
+sys.stdin.read()
 """
 
 World = Mapping[str, Any]
@@ -123,13 +123,12 @@ def _injector_refuses(bed: Testbed) -> Iterator[None]:
 @contextmanager
 def _istiod_overloaded(bed: Testbed) -> Iterator[None]:
     """The webhook is required, its connections are taken, and nothing comes back."""
-    command = ["python3", "-c", _MUTE, _service_address(bed), str(_LONGEST_STALL_S)]
-    with subprocess.Popen(sandbox.inside(RunPaths(CLUSTER), command)) as mute, _injector_refuses(bed):
-        try:
-            yield
-        finally:
-            bed.exec(["pkill", "-f", "listener = socket.create_server"], check=False)
-            mute.kill()
+    command = sandbox.inside(RunPaths(CLUSTER), ["python3", "-c", _MUTE, _service_address(bed)])
+    # it ends with its standard input, so also when the proof is killed
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as mute, _injector_refuses(bed):
+        if mute.stdout is None or not mute.stdout.readline():
+            raise TestbedError("nobody listens in istiod's place")
+        yield
 
 
 @contextmanager
