@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from meshguard.report.document import Moment, Picture, clock
 
 _DASHES = ("", "8,4", "2,3", "10,3,2,3", "5,2", "1,4")
+_DRAWN = ("solid", "dashed", "dotted", "dash-dot", "short dashes", "fine dots")
+"""The dashes in words: a legend shows colours only."""
 _COLOURS = ("#0b5394", "#b45f06", "#38761d", "#741b47", "#444444", "#990000")
 _MARKS = {"fault": "fault", "glass": "break-glass", "back": "back in the mesh"}
 _WIDTH, _HEIGHT = 900, 380
@@ -70,7 +72,8 @@ def draw(picture: Picture, moments: Sequence[Moment], begins: str) -> str:
     for number, line in enumerate(picture.lines):
         dash = _DASHES[number % len(_DASHES)]
         points = [(x, scale(y)) for x, y in _thinned(line.points)]
-        chart.add(line.title, points, stroke_style={"width": 2, **({"dasharray": dash} if dash else {})})
+        named = f"{line.title} ({_DRAWN[number % len(_DRAWN)]})" if len(picture.lines) > 1 else line.title
+        chart.add(named, points, stroke_style={"width": 2, **({"dasharray": dash} if dash else {})})
     for moment in marks:
         word = f"{_MARKS[moment.mark]} {clock(begins, moment.at)[:5]}"
         floor = lowest if picture.logarithmic else 0.0
