@@ -27,3 +27,11 @@ def test_a_job_comes_with_the_sidecar_that_was_asked_for(
     template = step.manifest["spec"]["template"]["metadata"]
     assert {key: value for key, value in template["labels"].items() if key.startswith("sidecar.")} == labels
     assert template["annotations"] == annotations
+
+
+def test_strict_names_those_without_a_proxy_but_not_what_the_system_runs() -> None:
+    world = shop().namespace("kube-system").namespace("istio-ingress")
+    for namespace, name in (("kube-system", "dns"), ("istio-ingress", "gateway"), ("shop-web", "legacy")):
+        world.deployment(namespace, name, meshed=False)
+    named = traffic.plaintext_callers(world.snapshot())
+    assert named == ("Deployment shop-web/legacy has no proxy: a STRICT server resets its calls",)

@@ -139,6 +139,12 @@ def test_limits_come_with_the_requests_that_the_injector_would_have_made() -> No
     assert CPU_LIMIT not in changes
 
 
+def test_a_limit_of_one_resource_is_enough() -> None:
+    changes = set_by(step_of(back(left(), limits=ProxyLimits(cpu="500m")), CART))
+    assert changes[CPU_LIMIT] == "500m"
+    assert MEMORY_LIMIT not in changes
+
+
 def test_what_the_injector_gives_by_its_own_settings_is_not_lost_by_the_annotation() -> None:
     own = {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
     config = obj(

@@ -21,8 +21,8 @@ CPU_REQUEST = "sidecar.istio.io/proxyCPU"
 MEMORY_REQUEST = "sidecar.istio.io/proxyMemory"
 TEMPLATE_ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 
-LIMIT_NAMES = frozenset({CPU_LIMIT, MEMORY_LIMIT})
 _LIMITS = {"cpu": CPU_LIMIT, "memory": MEMORY_LIMIT}
+LIMIT_NAMES = frozenset(_LIMITS.values())
 _REQUESTS = {"cpu": CPU_REQUEST, "memory": MEMORY_REQUEST}
 #: What the injector's settings say by default; a limit without a request would be the request as well.
 #: Source: Istio's charts, `global.proxy.resources.requests`.
