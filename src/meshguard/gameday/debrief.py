@@ -102,7 +102,8 @@ def _facts(scenario: Scenario, log: FleetLog, when: Times, by_hand: float) -> It
     yield Fact("requests failed", f"{failed:,} of {requests:,} ({failed / max(1, requests):.1%})")
     yield Fact("worst P99", f"{max(s.p99_s for s in log.samples):.2g} s", "8 s" if story else "")
     cut = f" (the fleet at 1 to {scenario.cut})"
-    yield Fact("pods evicted", f"{last.evicted} on {last.evicting_nodes} nodes{cut}", "89 on 12 nodes" if story else "")
+    where = "1 node" if last.evicting_nodes == 1 else f"{last.evicting_nodes} nodes"
+    yield Fact("pods evicted", f"{last.evicted} on {where}{cut}", "89 on 12 nodes" if story else "")
     yield Fact("sidecars killed for memory", f"{last.killed}{cut}")
 
 
