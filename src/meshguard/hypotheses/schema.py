@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, StringConstraints, model_validator
 
 from meshguard.hypotheses.catalogue import CATALOGUE, Arg, Unit
+from meshguard.model.suggestions import hint
 
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -55,14 +54,14 @@ class Probe(_Part):
     def _fits_the_catalogue(self) -> Probe:
         signal = CATALOGUE.get(self.signal)
         if signal is None:
-            raise ValueError(f"there is no signal {self.signal!r}{_hint(self.signal, CATALOGUE)}")
+            raise ValueError(f"there is no signal {self.signal!r}{hint(self.signal, CATALOGUE)}")
         if self.unit is not signal.unit:
             raise ValueError(f"signal {self.signal} is in {signal.unit.value}, not in {self.unit.value}")
         for name, value in self.args.items():
             arg = signal.arg(name)
             if arg is None:
-                known = {a.name: a for a in signal.args}
-                raise ValueError(f"signal {self.signal} has no argument {name!r}{_hint(name, known)}")
+                known = [a.name for a in signal.args]
+                raise ValueError(f"signal {self.signal} has no argument {name!r}{hint(name, known)}")
             _check_value(self.signal, arg, value)
         lacking = [arg.name for arg in signal.args if arg.required and not self.args.get(arg.name)]
         if lacking:
@@ -115,11 +114,6 @@ def json_schema() -> dict[str, Any]:
         "$id": "https://meshguard.dev/schemas/hypothesis-v1.json",
         **Hypothesis.model_json_schema(by_alias=True),
     }
-
-
-def _hint(word: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
 
 
 def _check_value(signal: str, arg: Arg, value: Any) -> None:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StringConstraints, ValidationError
 from pydantic import model_validator as validated
 
+from meshguard.documents import first_mistake
 from meshguard.model.suggestions import hint
 
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -165,11 +166,10 @@ def parse(document: Any, title: str) -> Scenario:
 
 def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
+        place = ".".join(str(part) for part in problem["loc"])
         return f"there is no key {place}{hint(str(problem['loc'][-1]), _keys(problem['loc'][:-1]))}"
-    words = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{place}: {words}" if place else words
+    return first_mistake(error)
 
 
 def _keys(place: tuple[int | str, ...]) -> list[str]:

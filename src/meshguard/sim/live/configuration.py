@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 from meshguard.sim.api.status import Doc
 from meshguard.sim.api.store import Entry, Store
@@ -27,6 +27,8 @@ _UPSTREAM_TLS = {
     "name": "envoy.transport_sockets.tls",
     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"},
 }
+_Alike = tuple[str, tuple[tuple[str, str], ...], tuple[int, ...]]
+"""Namespace, labels and ports of a pod."""
 _RAW = {"name": "envoy.transport_sockets.raw_buffer"}
 
 
@@ -39,16 +41,17 @@ class Configuration:
     endpoints: tuple[Entry, ...]
     marks: Mapping[str, bool]
     """For each pod (`namespace/name`) whether callers use mutual TLS towards it."""
-    _rendered: dict[Any, Any] = field(default_factory=dict)
+    _listeners: dict[_Alike, Doc] = field(default_factory=dict)
+    """Pods with the same labels and ports have the same listener, which is made when the first one asks."""
 
     def inbound(self, pod: Doc) -> Doc:
         """The inbound listener of a pod's proxy."""
         metadata = pod["metadata"]
         ports = tuple(sorted(p["containerPort"] for c in pod["spec"]["containers"] for p in c.get("ports", ())))
-        key = ("inbound", metadata["namespace"], tuple(sorted(metadata.get("labels", {}).items())), ports)
-        if key not in self._rendered:
-            self._rendered[key] = self._listener(metadata["namespace"], metadata.get("labels", {}), ports)
-        return self._rendered[key]  # type: ignore[no-any-return]
+        alike = (metadata["namespace"], tuple(sorted(metadata.get("labels", {}).items())), ports)
+        if alike not in self._listeners:
+            self._listeners[alike] = self._listener(metadata["namespace"], metadata.get("labels", {}), ports)
+        return self._listeners[alike]
 
     def _listener(self, namespace: str, labels: Mapping[str, str], ports: Iterable[int]) -> Doc:
         blackhole = {
@@ -65,20 +68,16 @@ class Configuration:
         inspectors = [{"name": f"envoy.filters.listener.{kind}_inspector"} for kind in ("tls", "http")]
         return {"name": "virtualInbound", "filter_chains": chains, "listener_filters": inspectors}
 
+    @cached_property
     def clusters(self) -> list[tuple[str, Doc]]:
         """A cluster for each port of each service, by its name."""
-        if "clusters" not in self._rendered:
-            self._rendered["clusters"] = [(name, _cluster(name)) for name, _, _ in self._ports()]
-        return self._rendered["clusters"]  # type: ignore[no-any-return]
+        return [(name, _cluster(name)) for name, _, _ in self._ports()]
 
+    @cached_property
     def assignments(self) -> list[tuple[str, Doc]]:
         """The endpoints of each cluster, by its name."""
-        if "endpoints" not in self._rendered:
-            found = {entry.key: entry.doc for entry in self.endpoints}
-            self._rendered["endpoints"] = [
-                (name, self._assignment(name, found.get(key), port)) for name, key, port in self._ports()
-            ]
-        return self._rendered["endpoints"]  # type: ignore[no-any-return]
+        found = {entry.key: entry.doc for entry in self.endpoints}
+        return [(name, self._assignment(name, found.get(key), port)) for name, key, port in self._ports()]
 
     def _ports(self) -> list[tuple[str, tuple[str, str], Doc]]:
         return [

@@ -58,11 +58,11 @@ def _dump(asked: Asked, doc: Mapping[str, Any], has: Configuration | None) -> li
             return [{**entry, "active_state": {"listener": listener}}] if wanted.fullmatch(listener["name"]) else []
         case "dynamic_active_clusters":
             kind = f"{_ADMIN}.ClustersConfigDump.DynamicCluster"
-            return [{"@type": kind, "cluster": found} for name, found in has.clusters() if wanted.fullmatch(name)]
+            return [{"@type": kind, "cluster": found} for name, found in has.clusters if wanted.fullmatch(name)]
         case "dynamic_endpoint_configs":
             kind = f"{_ADMIN}.EndpointsConfigDump.DynamicEndpointConfig"
             return [
-                {"@type": kind, "endpoint_config": found} for name, found in has.assignments() if wanted.fullmatch(name)
+                {"@type": kind, "endpoint_config": found} for name, found in has.assignments if wanted.fullmatch(name)
             ]
     return []
 
