@@ -44,6 +44,42 @@ def install_mesh(bed: Testbed, *, istiod: bool = True) -> None:
     wait_until(lambda: _sidecars(bed), INJECTION_S, "the admission policy to take effect")
 
 
+def strict(namespace: str) -> dict[str, Any]:
+    """A PeerAuthentication that decrees mutual TLS in a namespace, or in the root namespace for the mesh."""
+    return _policy("PeerAuthentication", namespace, "default", {"mtls": {"mode": "STRICT"}})
+
+
+def fake_deployment(
+    namespace: str, name: str, container: Mapping[str, Any], *, replicas: int, **pod: Any
+) -> dict[str, Any]:
+    """A deployment whose pods run on kwok's nodes, which is to say that they do not run.
+
+    `container` says what the app has besides its name and image, `pod` what the pods' spec has besides that.
+    """
+    labels = {"app": name}
+    app = {"name": "app", "image": "web", **container}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": _fake_pods(labels, app, **pod),
+        },
+    }
+
+
+def _fake_pods(labels: Mapping[str, str], container: Mapping[str, Any], **pod: Any) -> dict[str, Any]:
+    spec = {
+        "containers": [container],
+        "tolerations": [{"operator": "Exists"}],
+        "nodeSelector": {"type": "kwok"},
+        **pod,
+    }
+    return {"metadata": {"labels": labels}, "spec": spec}
+
+
 def _list(objects: Iterable[Mapping[str, Any]]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
@@ -128,8 +164,8 @@ def _shop() -> Iterator[Mapping[str, Any]]:
     yield from _workload("DaemonSet", WEB, "edge")
     yield from _workload("ReplicaSet", WEB, "legacy", replicas=2)
     yield from _workload("Deployment", CORE, "cart", replicas=2)
-    yield _policy("PeerAuthentication", "istio-system", "default", {"mtls": {"mode": "STRICT"}})
-    yield _policy("PeerAuthentication", WEB, "default", {"mtls": {"mode": "STRICT"}})
+    yield strict("istio-system")
+    yield strict(WEB)
     yield _policy(
         "DestinationRule",
         WEB,
@@ -172,21 +208,13 @@ def _workload(kind: str, namespace: str, name: str, image: str = "shop", **spec:
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"port": 8080}},
     }
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {
-            "containers": [app],
-            "tolerations": [{"operator": "Exists"}],
-            "nodeSelector": {"type": "kwok"},
-        },
-    }
     metadata = {"name": name, "namespace": namespace}
     more = {"serviceName": name} if kind == "StatefulSet" else {}
     yield {
         "apiVersion": "apps/v1",
         "kind": kind,
         "metadata": metadata,
-        "spec": {"selector": {"matchLabels": labels}, "template": template, **more, **spec},
+        "spec": {"selector": {"matchLabels": labels}, "template": _fake_pods(labels, app), **more, **spec},
     }
     ports = [{"name": "http", "port": 80, "targetPort": 8080}]
     headless = {"clusterIP": "None"} if kind == "StatefulSet" else {}

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from bench.fleet.api import Api, Write
+from testbed import light_mesh
 from testbed.api import Testbed
 
 REPLICAS = 8
@@ -93,44 +93,22 @@ def _namespace(name: str) -> Write:
 
 
 def _policy(namespace: str) -> Write:
-    body = {
-        "apiVersion": "security.istio.io/v1",
-        "kind": "PeerAuthentication",
-        "metadata": {"name": "default", "namespace": namespace},
-        "spec": {"mtls": {"mode": "STRICT"}},
-    }
-    return Write("POST", f"/apis/security.istio.io/v1/namespaces/{namespace}/peerauthentications", body)
+    return Write(
+        "POST", f"/apis/security.istio.io/v1/namespaces/{namespace}/peerauthentications", light_mesh.strict(namespace)
+    )
 
 
 def _workload(namespace: str, name: str) -> Iterator[Write]:
-    labels = {"app": name}
-    metadata = {"name": name, "namespace": namespace}
     container = {
-        "name": "app",
-        "image": "web",
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
     }
-    spec = {
-        "containers": [container],
-        "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {"type": "kwok"},
-    }
-    deployment: dict[str, Any] = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "replicas": REPLICAS,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
+    deployment = light_mesh.fake_deployment(namespace, name, container, replicas=REPLICAS)
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata,
-        "spec": {"selector": labels, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
     }
     yield Write("POST", f"/api/v1/namespaces/{namespace}/services", service)
     yield Write("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", deployment)

@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ Told = tuple[int, Mapping[str, str], bytes]
 """What the API server answered: status, headers, body."""
 
 
-class ApiProxy:
+class ApiProxy(ABC):
     """The proxy, in a thread of its own; use it as a context manager. Who inherits says what becomes of a request."""
 
     def __init__(self, testbed: Testbed, kubeconfig: Path) -> None:
@@ -52,9 +53,9 @@ class ApiProxy:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_START_S)
 
+    @abstractmethod
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, by `forward` or otherwise."""
-        raise NotImplementedError
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:

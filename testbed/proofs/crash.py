@@ -190,29 +190,11 @@ def _let_the_webhook_answer_nothing(bed: Testbed) -> None:
 
 
 def _deployment(name: str) -> Mapping[str, Any]:
-    labels = {"app": name}
     container = {
-        "name": "app",
-        "image": "web",
         "env": [{"name": "PASSWORD", "value": SECRET}],
         "readinessProbe": {"httpGet": {"port": 8080}},
     }
-    spec = {
-        "containers": [container],
-        "terminationGracePeriodSeconds": 1,
-        "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {"type": "kwok"},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"namespace": SPACE, "name": name},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
+    return light_mesh.fake_deployment(SPACE, name, container, replicas=2, terminationGracePeriodSeconds=1)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def prepare(bed: Testbed) -> None:
     bed.kubectl("patch", *_INJECTOR, "--type=json", "-p", json.dumps(patch))
     labels = {"istio-injection": "enabled"}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE, "labels": labels}}
-    items = [space, _strict(), *(_deployment(name) for name in WORKLOADS)]
+    items = [space, light_mesh.strict(SPACE), *(_deployment(name) for name in WORKLOADS)]
     bed.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     settled(bed, meshed=True)
 
@@ -191,7 +191,7 @@ def begin(scenes: ExitStack, bed: Testbed, name: str) -> None:
 
 
 def _policy_edits_pass(bed: Testbed) -> bool:
-    text = json.dumps({**_strict(), "metadata": {"namespace": SPACE, "name": "probe"}})
+    text = json.dumps({**light_mesh.strict(SPACE), "metadata": {"namespace": SPACE, "name": "probe"}})
     return "created" in bed.kubectl("create", "--dry-run=server", "-f", "-", text=text, check=False)
 
 
@@ -227,31 +227,6 @@ def _leaves(value: Any, where: str = "") -> dict[str, Any]:
     return {} if value in ({}, None) else {where: value}
 
 
-def _strict() -> Mapping[str, Any]:
-    return {
-        "apiVersion": light_mesh.POLICIES,
-        "kind": "PeerAuthentication",
-        "metadata": {"namespace": SPACE, "name": "default"},
-        "spec": {"mtls": {"mode": "STRICT"}},
-    }
-
-
 def _deployment(name: str) -> Mapping[str, Any]:
-    labels = {"app": name}
-    container = {"name": "app", "image": "web", "readinessProbe": {"httpGet": {"port": 8080}}}
-    spec = {
-        "containers": [container],
-        "terminationGracePeriodSeconds": 1,
-        "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {"type": "kwok"},
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"namespace": SPACE, "name": name},
-        "spec": {
-            "replicas": REPLICAS,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
+    container = {"readinessProbe": {"httpGet": {"port": 8080}}}
+    return light_mesh.fake_deployment(SPACE, name, container, replicas=REPLICAS, terminationGracePeriodSeconds=1)
