@@ -6,14 +6,12 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshguard import app, execution
-from meshguard.cluster import connect
 from meshguard.consent import consents_from
 from meshguard.engine.outcome import Outcome, Result
 from meshguard.mesh.protocol import Consents
@@ -22,8 +20,7 @@ from meshguard.model.staging import ProxyLimits, Staging, WaveSizes
 from testbed import light_mesh
 from testbed.api import Testbed
 from testbed.waiting import wait_until
-from tests.cluster.api_server import CALM
-from tests.cluster.test_least_rights import Proxyless
+from tests.cluster.proxyless import without_proxies
 
 pytestmark = pytest.mark.testbed
 
@@ -51,11 +48,7 @@ def mesh(able_machine: None) -> Iterator[Testbed]:
 
 @pytest.fixture(autouse=True)
 def _no_proxies_and_no_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mesh: Testbed) -> None:
-    judge = app.judge_of
-    monkeypatch.setattr(app, "judge_of", lambda *known: Proxyless(judge(*known)))
-    monkeypatch.setattr(connect, "open_cluster", partial(connect.open_cluster, patience=CALM))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
+    without_proxies(monkeypatch, mesh, tmp_path)
 
 
 TARGET = app.Target(CONTEXT)

@@ -5,30 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from meshguard import app, execution
-from meshguard.cluster import connect
 from meshguard.consent import consents_from
-from meshguard.engine.judge import Judge
 from meshguard.engine.outcome import Result
 from meshguard.mesh.istio_sidecar.rights import RIGHTS
 from meshguard.mesh.protocol import Consents
-from meshguard.model.plan import Await, Check, Plan
+from meshguard.model.plan import Plan
 from meshguard.model.rights import Purpose
 from meshguard.model.scopes import Asked
-from meshguard.model.verdict import Truth, Verdict
 from meshguard.plan.rights import roles
 from meshguard.plan.scopes import PlanError
 from meshguard.ports import ClusterError
 from testbed import light_mesh
 from testbed.api import Testbed
 from testbed.waiting import wait_until
-from tests.cluster.api_server import CALM
+from tests.cluster.proxyless import without_proxies
 
 pytestmark = pytest.mark.testbed
 
@@ -49,20 +45,6 @@ Lacking = tuple[str, str, str, str]
 """Verb, resource and API group as a rule names them, and the namespace of its Role."""
 
 
-class Proxyless:
-    """Judges what the cluster can tell; what only a proxy could tell counts as seen."""
-
-    _ON_PROXIES = (Check.INBOUND, Check.OUTBOUND, Check.AUTHZ, Check.ENDPOINTS, Check.TRAFFIC)
-
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-
-    async def judge(self, awaited: Await) -> Verdict:
-        if awaited.check in self._ON_PROXIES:
-            return Verdict(Truth.YES, 1, 1, source="there are no proxies")
-        return await self._judge.judge(awaited)
-
-
 @pytest.fixture(scope="module")
 def mesh(able_machine: None) -> Iterator[Testbed]:
     """A light cluster with a mesh of its own."""
@@ -75,11 +57,7 @@ def mesh(able_machine: None) -> Iterator[Testbed]:
 
 @pytest.fixture
 def _no_proxies_and_no_hurry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mesh: Testbed) -> None:
-    judge = app.judge_of
-    monkeypatch.setattr(app, "judge_of", lambda *known: Proxyless(judge(*known)))
-    monkeypatch.setattr(connect, "open_cluster", partial(connect.open_cluster, patience=CALM))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
+    without_proxies(monkeypatch, mesh, tmp_path)
 
 
 def single(purpose: Purpose) -> dict[str, Lacking]:

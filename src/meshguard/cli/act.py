@@ -69,11 +69,10 @@ def realign(
 ) -> None:
     """Restart the proxies that do not fit their control plane; nobody leaves the mesh."""
     require(where, carrying.reason)
-    target = where.target()
     if check:
-        sys.exit(show(where, target, "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
-    folder = asyncio.run(_begin_realign(target, asked, to_revision, accept, carrying))
-    sys.exit(execute(folder, where, target))
+        sys.exit(show(where, where.target(), "realign", {**_scope_vars(asked, accept), "to_revision": to_revision}))
+    _, code = move(where, asked, to_revision, accept, carrying)
+    sys.exit(code)
 
 
 def _approved(
@@ -107,11 +106,10 @@ def _scope_vars(asked: Asked, accept: Sequence[str]) -> dict[str, Any]:
 def restore(run: str, where: Where, accept: tuple[str, ...], carrying: Carrying, check: bool) -> None:
     """Bring back what RUN took out, exactly."""
     require(where, carrying.reason)
-    target = where.target()
     if check:
-        sys.exit(show(where, target, "restore", {"of_run": run, "accept": list(accept)}))
-    folder = asyncio.run(_begin_restore(target, run, accept, carrying))
-    sys.exit(execute(folder, where, target))
+        sys.exit(show(where, where.target(), "restore", {"of_run": run, "accept": list(accept)}))
+    _, code = come_back(where, run, accept, carrying)
+    sys.exit(code)
 
 
 @click.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from meshguard.cli.options import packing
+
 if TYPE_CHECKING:
     from meshguard.execution import Terms
 
@@ -48,8 +50,7 @@ def carrying(command: F) -> F:
     def wrapped(reason: str, yes: bool, deadline: float, take_over: bool, **rest: Any) -> Any:
         return command(carrying=Carrying(reason, yes, deadline, take_over), **rest)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    for option in (
+    added = (
         reason,
         yes,
         click.option(
@@ -59,7 +60,5 @@ def carrying(command: F) -> F:
             help="Stop at a safe point after this long (10m), with exit code 5; `resume` goes on from there.",
         ),
         click.option("--take-over", is_flag=True, help="Take the cluster from a run that is at work on it."),
-    ):
-        wrapped = option(wrapped)
-    wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *wrapped.__click_params__]  # type: ignore[attr-defined]
-    return wrapped  # type: ignore[return-value]
+    )
+    return packing(command, wrapped, added)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -34,6 +35,14 @@ class Where:
         return Target(self.context, self.kubeconfig, self.as_user, self.as_groups, loaded.config)
 
 
+def packing(command: F, wrapped: Callable[..., Any], added: Iterable[Callable[[Any], Any]]) -> F:
+    """Return `wrapped` as the command with these options added; it hands their values on to it as one argument."""
+    functools.update_wrapper(wrapped, command)
+    for option in added:
+        option(wrapped)
+    return cast(F, wrapped)
+
+
 def where(command: F) -> F:
     """Add the options that say which cluster, as whom; the command gets one argument `where`."""
 
@@ -47,18 +56,14 @@ def where(command: F) -> F:
     ) -> Any:
         return command(where=Where(context, kubeconfig, config, as_user, as_groups), **rest)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    for option in (
+    added = (
         click.option("--context", help="Context of the kubeconfig; mutations need it."),
         click.option("--kubeconfig", type=click.Path(), help="Kubeconfig file; what kubectl takes by default."),
         click.option("--config", type=click.Path(path_type=Path), help="meshguard.yaml to use."),
         click.option("--as", "as_user", default="", help="Impersonate this user."),
         click.option("--as-group", "as_groups", multiple=True, help="Impersonate this group; needs --as."),
-    ):
-        wrapped = option(wrapped)
-    params = getattr(command, "__click_params__", [])
-    wrapped.__click_params__ = [*params, *getattr(wrapped, "__click_params__", [])]  # type: ignore[attr-defined]
-    return wrapped  # type: ignore[return-value]
+    )
+    return packing(command, wrapped, added)
 
 
 namespaces = click.option("-n", "--namespace", "namespaces", multiple=True, help="A namespace; repeat for several.")
@@ -105,14 +110,11 @@ def consents(command: F) -> F:
                 accept += [f"{option} {item}" for item in value]
         return command(accept=tuple(accept), **given)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    for option, is_flag, text in names:
-        decorate = (
-            click.option(option, is_flag=True, help=text) if is_flag else click.option(option, multiple=True, help=text)
-        )
-        wrapped = decorate(wrapped)
-    wrapped.__click_params__ = [*getattr(command, "__click_params__", []), *wrapped.__click_params__]  # type: ignore[attr-defined]
-    return wrapped  # type: ignore[return-value]
+    added = (
+        click.option(option, is_flag=True, help=text) if is_flag else click.option(option, multiple=True, help=text)
+        for option, is_flag, text in names
+    )
+    return packing(command, wrapped, added)
 
 
 def scope(command: F) -> F:
@@ -132,9 +134,7 @@ def scope(command: F) -> F:
         asked = Asked(frozenset(namespaces), frozenset(workloads), exclude=frozenset(exclude), **given)
         return command(asked=asked, **rest)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in (
+    added = (
         click.option(
             "--callers-from",
             type=click.Choice(["all", "observed"]),
@@ -150,6 +150,5 @@ def scope(command: F) -> F:
         click.option("--whole-mesh", is_flag=True, help="Everything that is in the mesh; needs --cap 100%."),
         click.option("-w", "--workload", "workloads", multiple=True, help="NS/NAME or NS/KIND/NAME; repeatable."),
         namespaces,
-    ):
-        option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    )
+    return packing(command, wrapped, added)

@@ -35,9 +35,7 @@ def _staging(command: F) -> F:
             raise click.UsageError(str(error)) from error
         return command(staging=staging, **rest)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in (
+    added = (
         click.option("--with-new", is_flag=True, help="Workloads that came while their namespace was out come along."),
         click.option("--replace-limits", is_flag=True, help="Also where a workload has limits of its own."),
         click.option("--set-limits", default="", help="What each proxy may use at most: cpu=2,memory=1Gi."),
@@ -47,9 +45,8 @@ def _staging(command: F) -> F:
             show_default=True,
             help="How many workloads come back in each wave; the last part is repeated until all are back.",
         ),
-    ):
-        option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    )
+    return options.packing(command, wrapped, added)
 
 
 @click.command()
