@@ -20,10 +20,11 @@ _GIBIBYTE = 1024**3
 
 @pytest.fixture
 def namespace(testbed: Testbed) -> Iterator[str]:
+    """A namespace of the test's own. It is gone before the next test: pods that end make a push to every proxy."""
     name = f"own-{time.time_ns() % 10**9}"
     testbed.kubectl("create", "namespace", name)
     yield name
-    testbed.kubectl("delete", "namespace", name, "--wait=false")
+    testbed.kubectl("delete", "namespace", name, "--wait=true")
 
 
 def query(testbed: Testbed, expression: str) -> dict[str, float]:
