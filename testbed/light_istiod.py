@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,23 @@ def start(paths: RunPaths) -> None:
     processes.start("kwok-mesh", _kwok(paths))
     processes.start("istiod", _istiod(paths, deployment), _environment(deployment))
     wait_until(lambda: _injects(paths, processes), _READY_S, "istiod to inject pods", 0.5)
+
+
+def wait_for_age(paths: RunPaths, seconds: float) -> None:
+    """Wait until istiod has run for so long by its pod; one that has just started knows of no proxy yet.
+
+    Raises:
+        TestbedError: its pod does not run.
+    """
+    pods = f"/api/v1/namespaces/{istio.SYSTEM_NAMESPACE}/pods?labelSelector=app%3Distiod"
+    client = credentials.api_client(paths)
+
+    def old_enough() -> bool:
+        states = [status["state"] for pod in client.get(pods)["items"] for status in pod["status"]["containerStatuses"]]
+        started = [datetime.fromisoformat(state["running"]["startedAt"]) for state in states]
+        return bool(started) and (datetime.now(UTC) - max(started)).total_seconds() >= seconds
+
+    wait_until(old_enough, seconds + _READY_S, f"istiod to have run for {seconds:.0f} s", 1.0)
 
 
 def _manifests() -> list[dict[str, Any]]:

@@ -66,7 +66,6 @@ def _measure(bed: Testbed, pods: int, runs: int, folder: Path) -> Results:
     paths = RunPaths(bed.kubeconfig.parent.name)
     light.add_nodes(paths, max(3, pods // PODS_A_NODE))
     light_istiod.install(paths)
-    began = time.monotonic()
     bench, rewind = Bench(bed, f"testbed-{paths.name}", folder), Rewind(paths)
     fleet = Fleet(pods)
     results = Results(fleet.size, fleet.deployments, len(fleet.namespaces), 0)
@@ -76,12 +75,12 @@ def _measure(bed: Testbed, pods: int, runs: int, folder: Path) -> Results:
         _say(f"{size} pods: plan {results.readings[-1].plan}, status {results.readings[-1].status}")
         rewind.save(WHOLE)
         if size != pods:
-            _wait_for_old_istiod(began, size)
+            _wait_for_old_istiod(paths, size)
             results.told_at[Fleet(size).size] = turns.by_meshguard(bench, to_the_end=False)[0].told
             rewind.to(WHOLE)
     planned, snapshot = _planned(bench), _snapshot(bench)
     results.writes = count(planned)
-    _wait_for_old_istiod(began, pods)
+    _wait_for_old_istiod(paths, pods)
     _turns(bench, rewind, planned, runs, results)
     results.told_at[fleet.size] = results.told.median
     _others(bench, rewind, planned, results)
@@ -157,12 +156,9 @@ def _others(bench: Bench, rewind: Rewind, planned: tuple[Stage, ...], results: R
     results.help_s = Sample.of(shown).median
 
 
-def _wait_for_old_istiod(began: float, pods: int) -> None:
+def _wait_for_old_istiod(paths: RunPaths, pods: int) -> None:
     """An istiod that has just started says nothing of proxies: they may be coming back (see `verify.unreachable`)."""
-    left = RECONNECT_S + pods / ADMITTED_A_SECOND + 5 - (time.monotonic() - began)
-    if left > 0:
-        _say(f"waiting {left:.0f} s until istiod is old enough to be believed")
-        time.sleep(left)
+    light_istiod.wait_for_age(paths, RECONNECT_S + pods / ADMITTED_A_SECOND)
 
 
 def _say(line: str) -> None:
